@@ -1,0 +1,271 @@
+"""The names that several parts share: tags, resources, parameters, phases, ports.
+
+Pure standard library: the command line, the pipeline, the machines and the hub all import it, so
+that a name is spelled once. Nothing here reads or changes anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+TAG_DEPLOYMENT = "hubdeploy:deployment"
+"""On everything that can carry a tag: the deployment's name. Discovery goes by it."""
+TAG_RESOURCE = "hubdeploy:resource"
+"""The logical name within the deployment, e.g. ``vpc`` or ``subnet.public.a``."""
+TAG_ROLE = "hubdeploy:role"
+"""On instances: the kind of machine, a value of :class:`Role`."""
+TAG_KEEP = "hubdeploy:keep"
+"""On the file system that ``down`` kept: the date (ISO 8601) it was kept."""
+
+
+class Role(StrEnum):
+    """The kinds of machine. ``CHEF`` and ``WORKSTATION`` serve configuration only."""
+
+    CHEF = "chef-server"
+    WORKSTATION = "workstation"
+    LEADER = "leader"
+    WORKER = "worker"
+
+
+class Phase(StrEnum):
+    """What a machine says of itself in its phase parameter, in the order it passes them."""
+
+    BOOTING = "booting"
+    """User data has begun: packages and the node agent are being installed."""
+    WAITING = "waiting"
+    """For another machine (``detail`` names it)."""
+    CONFIGURING = "configuring"
+    """The machine's own service: Chef server set-up, cookbook upload."""
+    REGISTERING = "registering"
+    """Becoming a Chef node."""
+    CONVERGING = "converging"
+    """First run of the run list."""
+    JOINING = "joining"
+    """Swarm: the leader starts it, a worker joins and pulls the notebook image."""
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+    """``detail`` holds the reason, ``log`` the tail of the machine's log."""
+
+    @property
+    def is_final(self) -> bool:
+        return self in (Phase.READY, Phase.FAILED)
+
+
+class Port:
+    """TCP ports (and 7946 also UDP) between the machines; security groups are made from these."""
+
+    SSH = 22
+    HTTP = 80
+    HTTPS = 443
+    NFS = 2049
+    SWARM = 2377
+    GOSSIP = 7946
+    HUB_API = 8081
+    PROXY = 8000
+    PROXY_API = 8001
+    FLEET = 8089
+    """Loopback only, on the leader: the fleet service behind the hub's proxy."""
+    NOTEBOOKS = (30000, 32767)
+    """Docker swarm's own range for published ports (host mode): leader to workers."""
+
+
+#: where things are on a machine
+MACHINE_HOME = "/opt/hubdeploy"
+"""``venv/`` holds the node agent, ``hub/`` the hub's virtual environment."""
+MACHINE_ENV = "/etc/hubdeploy/machine.json"
+"""Written by user data: ``{"deployment", "region", "role", "account", "bucket"}``; no secret."""
+STATE_DIR = "/srv/hubdeploy"
+"""On the leader: its own volume (hub database, cookie secret, certificates in use)."""
+EFS_DIR = "/efs"
+"""Mount point of the file system; users' folders are ``/efs/home/NAME``."""
+HOMES_DIR = "/efs/home"
+SHARED_DIR = "/efs/shared"
+NOTEBOOK_UID = 1000
+NOTEBOOK_GID = 100
+"""As in the Jupyter Docker Stacks: user ``jovyan`` (1000), group ``users`` (100)."""
+
+#: labels on swarm nodes
+LABEL_INSTANCE = "hubdeploy.instance"
+LABEL_TYPE = "hubdeploy.type"
+LABEL_ZONE = "hubdeploy.zone"
+LABEL_LAUNCHED = "hubdeploy.launched"
+"""ISO 8601 time of launch."""
+#: labels on swarm services that are users' servers
+LABEL_USER = "hubdeploy.user"
+LABEL_SERVER = "hubdeploy.server"
+LABEL_DEPLOYMENT = "hubdeploy.deployment"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """Names of one deployment's resources in one account and region.
+
+    ``deployment`` is a lower-case DNS label of at most 24 characters (checked by the
+    configuration), which keeps every name below AWS's limits.
+    """
+
+    deployment: str
+    region: str
+    account: str
+
+    @property
+    def prefix(self) -> str:
+        """Begins every global or account-wide name: ``hubdeploy-DEPLOYMENT``."""
+        return f"hubdeploy-{self.deployment}"
+
+    @property
+    def bucket(self) -> str:
+        return f"{self.prefix}-{self.account}-{self.region}"
+
+    @property
+    def namespace(self) -> str:
+        """Cloud Map private DNS namespace."""
+        return f"{self.deployment}.internal"
+
+    @property
+    def chef_host(self) -> str:
+        """Cloud Map service ``chef``; under Chef server's limit of 64 characters."""
+        return f"chef.{self.namespace}"
+
+    @property
+    def leader_host(self) -> str:
+        return f"leader.{self.namespace}"
+
+    @property
+    def workers_group(self) -> str:
+        return f"{self.prefix}-workers"
+
+    @property
+    def repository(self) -> str:
+        """ECR repository of the notebook image."""
+        return f"{self.prefix}/notebook"
+
+    @property
+    def registry(self) -> str:
+        return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
+
+    def instance(self, role: Role) -> str:
+        """``Name`` tag, IAM role, instance profile, launch template and group of a kind of machine."""
+        return f"{self.prefix}-{role}"
+
+    def log_group(self, unit: str) -> str:
+        """CloudWatch log group of a unit: ``cloud-init``, ``converge``, ``hub``, ``nginx`` …"""
+        return f"/hubdeploy/{self.deployment}/{unit}"
+
+    def node(self, role: Role, instance_id: str) -> str:
+        """Chef node and client name; stable over reboots."""
+        return f"{self.deployment}-{role}-{instance_id}"
+
+    def dns_efs(self, file_system_id: str) -> str:
+        return f"{file_system_id}.efs.{self.region}.amazonaws.com"
+
+    @property
+    def parameters(self) -> Parameters:
+        return Parameters(root=f"/hubdeploy/{self.deployment}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """SSM parameter names. *secret* ones are SecureString; the rest are String.
+
+    JSON values are objects with the keys given here.
+    """
+
+    root: str
+
+    @property
+    def release(self) -> str:
+        """What the machines are to run, written by the pipeline (JSON).
+
+        ``{"wheel": {"key", "sha256"}, "cookbooks": {"key", "sha256"}, "settings": {"key",
+        "sha256"}, "version": "0.1.0"}``; keys are S3 keys in the deployment's bucket.
+        """
+        return f"{self.root}/release"
+
+    @property
+    def limits(self) -> str:
+        """The fleet's live limits (JSON, see :class:`hubdeploy.config.limits.Limits`)."""
+        return f"{self.root}/limits"
+
+    def phase(self, role: Role, instance_id: str) -> str:
+        """JSON ``{"phase", "detail", "at", "log"}``; ``at`` is ISO 8601 UTC, ``log`` a tail."""
+        return f"{self.root}/phase/{role}/{instance_id}"
+
+    @property
+    def phases(self) -> str:
+        """Path of all phases."""
+        return f"{self.root}/phase"
+
+    @property
+    def chef_state(self) -> str:
+        """JSON ``{"url", "instance", "at"}`` once the Chef server takes registrations."""
+        return f"{self.root}/chef/state"
+
+    @property
+    def chef_certificate(self) -> str:
+        """PEM of the certificate that the Chef server's clients trust."""
+        return f"{self.root}/chef/certificate"
+
+    @property
+    def chef_validator(self) -> str:
+        """Secret: the validator's private key (leader, workers)."""
+        return f"{self.root}/chef/secret/validator"
+
+    @property
+    def chef_admin(self) -> str:
+        """Secret: the admin's private key (Chef server, workstation, and no other machine)."""
+        return f"{self.root}/chef/admin/key"
+
+    @property
+    def workstation_state(self) -> str:
+        """JSON ``{"release", "instance", "at"}``: ``release`` is the cookbooks' sha256 published."""
+        return f"{self.root}/workstation/state"
+
+    @property
+    def swarm_token(self) -> str:
+        """Secret: the worker join token (leader writes, workers read)."""
+        return f"{self.root}/swarm/secret/worker-token"
+
+    @property
+    def swarm_state(self) -> str:
+        """JSON ``{"cluster", "address", "instance", "at"}``; ``address`` is ``IP:2377``."""
+        return f"{self.root}/swarm/state"
+
+    def hub_secret(self, name: str) -> str:
+        """Secret for the hub alone: ``admin-password``, ``oauth-client-secret`` …"""
+        return f"{self.root}/hub/secret/{name}"
+
+    @property
+    def hub_state(self) -> str:
+        """JSON ``{"url", "instance", "version", "at"}`` once the hub answers through nginx."""
+        return f"{self.root}/hub/state"
+
+    def tls_secret(self, name: str) -> str:
+        """Secret: ``certificate`` and ``key`` of an own certificate."""
+        return f"{self.root}/tls/secret/{name}"
+
+    def ssh_host_key(self, instance_id: str) -> str:
+        """Public host key line (``ssh-ed25519 AAAA…``), published by the machine itself."""
+        return f"{self.root}/ssh/host-key/{instance_id}"
+
+
+class Key:
+    """S3 keys (prefixes) in the deployment's bucket."""
+
+    WHEEL = "artifacts/wheel"
+    """``artifacts/wheel/SHA256/hubdeploy-VERSION-py3-none-any.whl``"""
+    COOKBOOKS = "artifacts/cookbooks"
+    """``artifacts/cookbooks/SHA256.tar.gz``"""
+    SETTINGS = "artifacts/settings"
+    """``artifacts/settings/SHA256.json``, see :mod:`hubdeploy.config.settings`"""
+    PACKAGES = "packages"
+    """Downloaded installers (Chef), kept after the first download: ``packages/NAME``"""
+    CHEF_BACKUP = "backup/chef"
+    HUB_BACKUP = "backup/hub"
+    TLS = "tls"
+    """Issued certificates, so that a rebuilt leader reuses them."""
+    COMMANDS = "commands"
+    """Run Command's big outputs (expire after a day)."""
+    LOCK = "lock.json"
