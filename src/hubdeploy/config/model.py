@@ -1,0 +1,350 @@
+"""``hubdeploy.toml`` as a model: the single source of settings, defaults and their documentation.
+
+``hubdeploy config reference`` is generated from the descriptions here. Rules that span several
+settings stand at the end of the section (or of :class:`Config`) that they concern.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from hubdeploy.config.fields import Change, Section, Size, Span, setting
+from hubdeploy.config.hub import HubSection
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,22}[a-z0-9]$")]
+Domain = Annotated[
+    str, StringConstraints(pattern=r"^(?=.{4,180}$)([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$")
+]
+InstanceType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
+Cidr = Annotated[str, StringConstraints(pattern=r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$")]
+
+PRIVATE = tuple(IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+
+
+class Network(Section):
+    """``[network]``: the VPC."""
+
+    cidr: Cidr = setting(
+        "10.42.0.0/16",
+        describe="Private address space of the VPC, /16 to /20; docker_pool must lie outside it.",
+        change=Change.NEVER,
+    )
+    zones: int | list[str] = setting(
+        2,
+        describe="How many availability zones to span (at least 2), or their names.",
+        change=Change.NEVER,
+    )
+    egress: Literal["nat", "public"] = setting(
+        "nat",
+        describe="How machines reach the internet: 'nat' (private subnets behind one NAT gateway) "
+        "or 'public' (public addresses, closed by security groups; cheaper).",
+        change=Change.NEVER,
+    )
+    docker_pool: Cidr = setting(
+        "10.200.0.0/14",
+        describe="Addresses for Docker's own networks on every machine, away from the VPC's.",
+        change=Change.NEVER,
+    )
+
+    @model_validator(mode="after")
+    def _addresses_are_private_and_apart(self) -> Self:
+        try:
+            vpc, pool = IPv4Network(self.cidr), IPv4Network(self.docker_pool)
+        except ValueError as error:
+            raise ValueError(f"not a network address: {error}") from None
+        if not 16 <= vpc.prefixlen <= 20:
+            raise ValueError(f"cidr {vpc} must be between /16 and /20")
+        for net in (vpc, pool):
+            if not any(net.subnet_of(private) for private in PRIVATE):
+                raise ValueError(
+                    f"{net} is not private address space (10/8, 172.16/12, 192.168/16)"
+                )
+        if vpc.overlaps(pool):
+            raise ValueError(f"docker_pool {pool} overlaps cidr {vpc}")
+        if (len(self.zones) if isinstance(self.zones, list) else self.zones) < 2:
+            raise ValueError("zones: at least 2 zones are needed")
+        return self
+
+
+class Chef(Section):
+    """``[chef]``: the Chef server and the workstation."""
+
+    distribution: Literal["cinc", "chef", "goiardi"] = setting(
+        "cinc",
+        describe="Chef server and client: 'cinc' (free builds), 'chef' (needs licence_id) or "
+        "'goiardi' (a small server in Go; what the sandbox uses).",
+        change=Change.NEVER,
+    )
+    licence_id: str | None = setting(
+        None, describe="Progress Chef licence id, for distribution 'chef'.", change=Change.INSTANCE
+    )
+    server_version: str = setting(
+        "15.10.91", describe="Version of the Chef server package.", change=Change.INSTANCE
+    )
+    server_sha256: str | None = setting(
+        None,
+        describe="SHA-256 of the server package; checked when given, else the publisher's is used.",
+        change=Change.INSTANCE,
+        pattern=r"^[0-9a-f]{64}$",
+    )
+    client_version: str = setting(
+        "18.8.54",
+        describe="Version of the Chef client on leader and workers.",
+        change=Change.WORKERS,
+    )
+    client_sha256: str | None = setting(
+        None,
+        describe="SHA-256 of the client package; checked when given, else the publisher's is used.",
+        change=Change.WORKERS,
+        pattern=r"^[0-9a-f]{64}$",
+    )
+    instance_type: InstanceType = setting(
+        "t3.large", describe="Chef server's instance type (8 GB or more).", change=Change.INSTANCE
+    )
+    workstation_type: InstanceType = setting(
+        "t3.small", describe="Workstation's instance type.", change=Change.INSTANCE
+    )
+    converge_every: Span = setting(
+        1800, describe="How often leader and workers converge.", change=Change.CONVERGE
+    )
+
+    @model_validator(mode="after")
+    def _chef_needs_a_licence(self) -> Self:
+        if self.distribution == "chef" and not self.licence_id:
+            raise ValueError("distribution 'chef' needs licence_id; 'cinc' needs none")
+        return self
+
+
+class Leader(Section):
+    """``[leader]``: the permanent machine with hub, proxy and swarm manager."""
+
+    instance_type: InstanceType = setting(
+        "t3.medium", describe="Instance type of the hub leader.", change=Change.INSTANCE
+    )
+    disk: Size = setting(30 << 30, describe="Root disk of the leader.", change=Change.INSTANCE)
+    state_disk: Size = setting(
+        20 << 30,
+        describe="The volume that holds the hub's database and outlives the instance. Can grow.",
+        change=Change.LIVE,
+    )
+
+
+class Workers(Section):
+    """``[workers]``: the auto scaling group that runs the notebooks."""
+
+    instance_types: list[InstanceType] = setting(
+        default_factory=lambda: ["m6i.xlarge"],
+        describe="One or several instance types, preferred first. With several, all should have "
+        "about the same memory.",
+        change=Change.WORKERS,
+        min_length=1,
+        max_length=10,
+    )
+    min_nodes: int = setting(
+        1, describe="Workers that always run.", change=Change.LIVE, ge=0, le=500
+    )
+    max_nodes: int = setting(
+        10,
+        describe="Most workers at any time; see also [limits].",
+        change=Change.LIVE,
+        ge=1,
+        le=500,
+    )
+    headroom: int = setting(
+        2,
+        describe="Free places for users (of the default profile) to keep ready.",
+        change=Change.LIVE,
+        ge=0,
+        le=1000,
+    )
+    spot_share: int = setting(
+        0,
+        describe="Per cent of workers above min_nodes that are spot instances.",
+        change=Change.WORKERS,
+        ge=0,
+        le=100,
+    )
+    disk: Size = setting(50 << 30, describe="Root disk of a worker.", change=Change.WORKERS)
+    idle_after: Span = setting(
+        600, describe="A worker this long without a server may be ended.", change=Change.LIVE
+    )
+    join_deadline: Span = setting(
+        900,
+        describe="A worker that has not joined after this time is ended and its log kept.",
+        change=Change.LIVE,
+    )
+
+    @model_validator(mode="after")
+    def _min_is_below_max(self) -> Self:
+        if self.min_nodes > self.max_nodes:
+            raise ValueError(f"min_nodes {self.min_nodes} is above max_nodes {self.max_nodes}")
+        return self
+
+
+class Storage(Section):
+    """``[storage]``: the file system with the users' files."""
+
+    throughput: Literal["bursting", "elastic"] = setting(
+        "elastic", describe="EFS throughput mode.", change=Change.LIVE
+    )
+    backups: bool = setting(
+        True, describe="AWS Backup's daily backup of the file system.", change=Change.LIVE
+    )
+    cold_after_days: Literal[0, 7, 14, 30, 60, 90] = setting(
+        30,
+        describe="Move files unread for so many days to infrequent access; 0 for never.",
+        change=Change.LIVE,
+    )
+    file_system: str | None = setting(
+        None,
+        describe="Id of an existing file system to attach. Not needed for one that `down` kept: "
+        "that is found by its tags.",
+        change=Change.NEVER,
+        pattern=r"^fs-[0-9a-f]{8,}$",
+    )
+    tls: bool = setting(
+        True, describe="Encrypt file system traffic (amazon-efs-utils).", change=Change.WORKERS
+    )
+
+
+class LimitsSection(Section):
+    """``[limits]``: what the fleet never goes beyond; rendered into the JupyterHub config."""
+
+    max_cluster_memory: Size = setting(
+        256 << 30, describe="Most memory of all workers together.", change=Change.LIVE
+    )
+    max_concurrent_users: int = setting(
+        100, describe="Most users' servers at a time.", change=Change.LIVE, ge=1, le=100_000
+    )
+    max_disk_utilization: Size = setting(
+        1 << 40,
+        describe="Most disk used on the file system; above it no server starts.",
+        change=Change.LIVE,
+    )
+
+
+class Access(Section):
+    """``[access]``: who reaches what."""
+
+    web_cidrs: list[Cidr] = setting(
+        default_factory=lambda: ["0.0.0.0/0"],
+        describe="Who may open the hub's web page.",
+        change=Change.LIVE,
+    )
+    operator_cidrs: list[Cidr] = setting(
+        default_factory=list,
+        describe="Who may reach SSH; empty keeps it closed. 'hubdeploy up' adds no address by itself.",
+        change=Change.LIVE,
+    )
+    channel: Literal["auto", "ssm", "ssh"] = setting(
+        "auto", describe="How hubdeploy talks to machines.", change=Change.LIVE
+    )
+    ssh_key: str | None = setting(
+        None,
+        describe="Public key (path or text) for SSH; made by hubdeploy and kept locally if missing.",
+        change=Change.INSTANCE,
+    )
+
+
+class Tls(Section):
+    """``[tls]``: the hub's certificate."""
+
+    kind: Literal["letsencrypt", "own", "self-signed"] = setting(
+        "letsencrypt",
+        describe="'letsencrypt', 'own' (stored by `hubdeploy secret set tls/certificate` and "
+        "`tls/key`) or 'self-signed'. Without a domain it is always self-signed.",
+        change=Change.CONVERGE,
+    )
+    email: str | None = setting(
+        None, describe="Contact for Let's Encrypt's expiry notices.", change=Change.CONVERGE
+    )
+    challenge: Literal["dns", "http"] = setting(
+        "dns", describe="How Let's Encrypt checks the domain.", change=Change.CONVERGE
+    )
+    staging: bool = setting(
+        False,
+        describe="Use the CA's staging service (no rate limit, not trusted by browsers).",
+        change=Change.CONVERGE,
+    )
+
+
+class Waits(Section):
+    """``[waits]``: deadlines; every wait says what it waits for and ends at its deadline."""
+
+    aws: Span = setting(600, describe="An AWS resource (NAT gateway, EFS …).", change=Change.LIVE)
+    chef_server: Span = setting(1500, describe="The Chef server is ready.", change=Change.LIVE)
+    workstation: Span = setting(900, describe="Cookbooks and roles published.", change=Change.LIVE)
+    leader: Span = setting(1500, describe="The leader has converged.", change=Change.LIVE)
+    hub: Span = setting(600, describe="The hub answers.", change=Change.LIVE)
+    delete: Span = setting(900, describe="What `down` deletes is gone.", change=Change.LIVE)
+
+
+class Images(Section):
+    """``[images]``: machine images; by default the newest of the distribution's."""
+
+    debian: str | None = setting(
+        None,
+        describe="AMI of workstation, leader and workers (Debian 12).",
+        change=Change.WORKERS,
+        pattern=r"^ami-[0-9a-f]{8,}$",
+    )
+    chef_server: str | None = setting(
+        None,
+        describe="AMI of the Chef server (Ubuntu 22.04 for cinc and chef).",
+        change=Change.INSTANCE,
+        pattern=r"^ami-[0-9a-f]{8,}$",
+    )
+
+
+class Config(Section):
+    """The whole of ``hubdeploy.toml``."""
+
+    name: Name = setting(
+        describe="Name of the deployment: lower case, at most 24 characters. Part of every "
+        "resource's name.",
+        change=Change.NEVER,
+    )
+    region: str = setting(
+        describe="AWS region.", change=Change.NEVER, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$"
+    )
+    domain: Domain | None = setting(
+        None,
+        describe="Domain whose Route 53 zone is in the account: the hub is notebooks.DOMAIN. "
+        "Without one it is the leader's address with a self-signed certificate.",
+        change=Change.CONVERGE,
+    )
+    tags: dict[str, str] = setting(
+        default_factory=dict, describe="Further tags for every resource.", change=Change.LIVE
+    )
+    permissions_boundary: str | None = setting(
+        None,
+        describe="ARN of a policy that bounds the machines' roles.",
+        change=Change.LIVE,
+        pattern=r"^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+$",
+    )
+    network: Network = Field(default_factory=Network)
+    chef: Chef = Field(default_factory=Chef)
+    leader: Leader = Field(default_factory=Leader)
+    workers: Workers = Field(default_factory=Workers)
+    storage: Storage = Field(default_factory=Storage)
+    hub: HubSection = Field(default_factory=HubSection)
+    limits: LimitsSection = Field(default_factory=LimitsSection)
+    access: Access = Field(default_factory=Access)
+    tls: Tls = Field(default_factory=Tls)
+    waits: Waits = Field(default_factory=Waits)
+    images: Images = Field(default_factory=Images)
+
+    @property
+    def hub_host(self) -> str | None:
+        """``notebooks.DOMAIN``, or None: then the leader's public address is used."""
+        return f"notebooks.{self.domain}" if self.domain else None
+
+    @model_validator(mode="after")
+    def _reserved_tags(self) -> Self:
+        for key in self.tags:
+            if key.startswith(("hubdeploy:", "aws:")) or key == "Name":
+                raise ValueError(f"tags: {key!r} is reserved; choose another key")
+        return self
