@@ -16,7 +16,8 @@ from hubdeploy.config.hub import HubSection
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,22}[a-z0-9]$")]
 Domain = Annotated[
-    str, StringConstraints(pattern=r"^(?=.{4,180}$)([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$")
+    str,
+    StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$", max_length=180),
 ]
 InstanceType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
 Cidr = Annotated[str, StringConstraints(pattern=r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$")]
@@ -236,7 +237,7 @@ class Access(Section):
     )
     operator_cidrs: list[Cidr] = setting(
         default_factory=list,
-        describe="Who may reach SSH; empty keeps it closed. 'hubdeploy up' adds no address by itself.",
+        describe="Who may reach SSH; empty keeps it closed. No address is added unasked.",
         change=Change.LIVE,
     )
     channel: Literal["auto", "ssm", "ssh"] = setting(
@@ -244,7 +245,7 @@ class Access(Section):
     )
     ssh_key: str | None = setting(
         None,
-        describe="Public key (path or text) for SSH; made by hubdeploy and kept locally if missing.",
+        describe="Public key (path or text) for SSH; made and kept locally if missing.",
         change=Change.INSTANCE,
     )
 

@@ -147,7 +147,7 @@ class Names:
         return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
 
     def instance(self, role: Role) -> str:
-        """``Name`` tag, IAM role, instance profile, launch template and group of a kind of machine."""
+        """``Name`` tag, IAM role, instance profile and launch template of a kind of machine."""
         return f"{self.prefix}-{role}"
 
     def log_group(self, unit: str) -> str:
@@ -220,7 +220,7 @@ class Parameters:
 
     @property
     def workstation_state(self) -> str:
-        """JSON ``{"release", "instance", "at"}``: ``release`` is the cookbooks' sha256 published."""
+        """JSON ``{"cookbooks", "settings", "instance", "at"}``: the sha256s published last."""
         return f"{self.root}/workstation/state"
 
     @property
