@@ -1,0 +1,1 @@
+"""What an instance of the embedded AWS really is: a container, or an object that plays one."""
