@@ -1,0 +1,120 @@
+"""Clients for AWS: made once, shared by threads, every call logged without secrets.
+
+Creating clients and sessions is not thread-safe in boto3, using them is: so they are made under a
+lock and kept.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from hubdeploy.aws.errors import translated
+from hubdeploy.aws.masking import masked
+
+log = logging.getLogger("hubdeploy.aws.calls")
+
+CallHook = Callable[[str, str], None]
+"""Called with (service, operation) before each attempt's call."""
+
+
+@dataclass(kw_only=True)
+class Aws:
+    """One account and region, through the default credential chain or a given endpoint.
+
+    ``endpoint_url`` is set for the sandbox only, together with ``credentials``
+    (access key, secret key, session token or None).
+    """
+
+    region: str
+    profile: str | None = None
+    endpoint_url: str | None = None
+    credentials: tuple[str, str, str | None] | None = None
+    on_call: CallHook | None = None
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @cached_property
+    def _session(self) -> Any:
+        import boto3
+
+        access, secret, token = self.credentials or (None, None, None)
+        session = boto3.session.Session(
+            profile_name=self.profile,
+            region_name=self.region,
+            aws_access_key_id=access,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
+        )
+        events = session.events
+        events.register("before-call", self._before)
+        events.register("after-call", self._after)
+        return session
+
+    def client(self, service: str, *, region: str | None = None) -> Any:
+        """The shared client of a service, e.g. ``client("ec2")``."""
+        key = f"{service}@{region or self.region}"
+        with self._lock:
+            if key not in self._clients:
+                from botocore.config import Config as BotoConfig
+
+                self._clients[key] = self._session.client(
+                    service,
+                    region_name=region or self.region,
+                    endpoint_url=self.endpoint_url,
+                    config=BotoConfig(
+                        retries={"mode": "standard", "total_max_attempts": 6},
+                        max_pool_connections=32,
+                        connect_timeout=10,
+                        read_timeout=60,
+                        # Cloud Map's data plane has a host prefix that no other endpoint resolves
+                        inject_host_prefix=self.endpoint_url is None,
+                    ),
+                )
+            return self._clients[key]
+
+    def call(self, service: str, operation: str, **params: Any) -> dict[str, Any]:
+        """One call; AWS's refusal is raised as :class:`~hubdeploy.errors.AwsError` with a hint.
+
+        ``operation`` is the method's name (``create_vpc``).
+        """
+        with translated(service, operation):
+            result: dict[str, Any] = getattr(self.client(service), operation)(**params)
+            return result
+
+    def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
+        """All items under ``key`` of a paginated read."""
+        with translated(service, operation):
+            paginator = self.client(service).get_paginator(operation)
+            return [item for page in paginator.paginate(**params) for item in page.get(key, [])]
+
+    @cached_property
+    def account(self) -> str:
+        """The account's number; the first call that needs valid credentials."""
+        return str(self.call("sts", "get_caller_identity")["Account"])
+
+    def _before(self, model: Any, params: Any, **_: Any) -> None:
+        if self.on_call is not None:
+            self.on_call(model.service_model.service_name, model.name)
+        params.setdefault("context", {})["hubdeploy_started"] = time.monotonic()
+
+    def _after(self, http_response: Any, parsed: Any, model: Any, context: Any, **_: Any) -> None:
+        if not log.isEnabledFor(logging.DEBUG):
+            return
+        took = time.monotonic() - context.get("hubdeploy_started", time.monotonic())
+        error = parsed.get("Error", {}).get("Code", "") if isinstance(parsed, dict) else ""
+        log.debug(
+            "%s.%s %s %.3fs %s %s",
+            model.service_model.service_name,
+            model.name,
+            http_response.status_code,
+            took,
+            error,
+            json.dumps(masked(parsed), default=str)[:2000],
+        )
