@@ -1,0 +1,43 @@
+"""The reference and the example come from the model and agree with it."""
+
+from __future__ import annotations
+
+import re
+
+from hubdeploy.config.fields import Change
+from hubdeploy.config.load import key_paths, parse
+from hubdeploy.config.model import Config
+from hubdeploy.config.reference import changes_by_key, example, markdown
+
+
+def test_every_setting_is_in_the_reference_with_a_description() -> None:
+    text = markdown()
+    for path in key_paths(Config):
+        assert f"| `{path.rpartition('.')[2]}` |" in text
+    assert "| None |" not in text
+
+
+def test_the_example_is_valid_and_keeps_what_it_was_given() -> None:
+    values = {
+        "name": "demo",
+        "region": "eu-central-1",
+        "hub": {"admins": ["ada"], "profiles": [{"name": "big", "title": "Big", "memory": "8G"}]},
+    }
+    config = parse(example(values))
+    assert config.hub.admins == ["ada"]
+    assert config.hub.profiles[0].memory == 8 << 30
+
+
+def test_uncommenting_every_default_changes_nothing() -> None:
+    values = {"name": "demo", "region": "eu-central-1"}
+    text = example(values)
+    uncommented = re.sub(r"^# (\w+ = (?!\(none\)))", r"\1", text, flags=re.MULTILINE)
+    assert uncommented != text
+    assert parse(uncommented) == parse(text)
+
+
+def test_every_setting_says_what_changing_it_takes() -> None:
+    changes = changes_by_key()
+    assert changes["name"] is Change.NEVER
+    assert changes["workers.max_nodes"] is Change.LIVE
+    assert changes["workers.instance_types"] is Change.WORKERS
