@@ -34,6 +34,11 @@ class Settings(TypedDict):
     namespace: str
     chef_url: str
     chef_distribution: str
+    chef_licence_id: str
+    """For the distribution ``chef``; empty otherwise."""
+    chef_server_version: str
+    chef_server_sha256: str
+    """Empty: the publisher's own checksum is used. So with ``client_sha256``."""
     client_version: str
     client_sha256: str
     converge_every: int
