@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubdeploy.config.fields import format_size, format_span, parse_size, parse_span
+from hubdeploy.config.fields import format_span, parse_size, parse_span
+from hubdeploy.config.limits import format_size
 
 
 @given(st.integers(min_value=1, max_value=1 << 50))

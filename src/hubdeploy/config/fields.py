@@ -12,6 +12,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from hubdeploy.config import limits
+from hubdeploy.errors import ConfigError
+
 
 class Change(StrEnum):
     """What changing a setting of a standing deployment takes."""
@@ -45,37 +48,22 @@ def setting(default: Any = ..., *, describe: str, change: Change, **extra: Any) 
     return Field(default, description=describe, json_schema_extra=schema_extra, **extra)
 
 
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*$", re.IGNORECASE)
-
-
 def parse_size(value: object) -> int:
     """Bytes of ``"512M"``, ``"1.5G"``, ``"2T"`` (powers of 1024) or of a whole number of bytes."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise ValueError("expected a size such as 512M or 2G")
-    if isinstance(value, int):
-        return value
-    match = _SIZE.match(value)
-    if match is None:
+    try:
+        return limits.parse_size(value)
+    except ConfigError:
         raise ValueError(
-            f"{value!r} is no size; write a number with K, M, G or T, such as 512M or 2G"
-        )
-    number, unit = match.groups()
-    return int(float(number) * _UNITS[unit.upper()])
-
-
-def format_size(size: int) -> str:
-    """The shortest exact text that :func:`parse_size` reads back: ``2G``, ``1536M``, ``1000``."""
-    for unit in ("T", "G", "M", "K"):
-        if size and size % _UNITS[unit] == 0:
-            return f"{size // _UNITS[unit]}{unit}"
-    return str(size)
+            f"{value!r} is no size; write a number with K, M, G or T, such as 2G"
+        ) from None
 
 
 Size = Annotated[
     int,
     BeforeValidator(parse_size, json_schema_input_type=int | str),
-    PlainSerializer(format_size, return_type=str, when_used="json"),
+    PlainSerializer(limits.format_size, return_type=str, when_used="json"),
     Field(gt=0),
 ]
 """A number of bytes, written ``"2G"`` in the configuration."""
