@@ -1,0 +1,25 @@
+"""First of all steps: may this configuration meet what stands? Last of all on the way down: is
+anything left?"""
+
+from __future__ import annotations
+
+from hubdeploy.aws.inventory import tags_of
+from hubdeploy.pipeline.change import Changes
+from hubdeploy.steps import fixed
+from hubdeploy.steps.base import Part
+
+
+class Deployment(Part[dict[str, str]]):
+    """Everything needs it, so it comes first in ``up`` and last in ``down``."""
+
+    name = "deployment"
+    title = "Deployment"
+
+    def observe(self) -> dict[str, str]:
+        """The tags of the VPC, if there is one."""
+        vpcs = self.ctx.inventory.by_resource("describe_vpcs", "Vpcs")
+        return tags_of(vpcs["vpc"]) if "vpc" in vpcs else {}
+
+    def changes(self, observed: dict[str, str]) -> Changes:
+        fixed.check(self.config, observed)
+        yield from ()
