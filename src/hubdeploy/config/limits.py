@@ -69,8 +69,9 @@ class Limits:
     ``max_concurrent_users`` counts people with a server running or being started;
     ``max_disk_utilization`` is the file system's metered size in bytes, beyond which no new server
     starts (running ones are left alone); ``headroom`` is how many users of the usual size must fit
-    at once without a new machine; ``idle_seconds`` is how long a worker must have been empty before
-    it may be ended.
+    at once without a new machine. In seconds: ``idle_after`` is how long a worker must have been
+    empty before it may be ended; ``join_deadline`` is how long after its launch a machine that
+    has not joined the swarm is ended.
     """
 
     min_nodes: int = 0
@@ -79,7 +80,8 @@ class Limits:
     max_cluster_memory: int = 0
     max_concurrent_users: int = 0
     max_disk_utilization: int = 0
-    idle_seconds: int = 600
+    idle_after: int = 600
+    join_deadline: int = 900
 
     def __post_init__(self) -> None:
         for field in fields(self):

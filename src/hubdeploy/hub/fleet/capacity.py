@@ -1,0 +1,208 @@
+"""How many machines are missing, or not needed: the arithmetic of places.
+
+Pure. A *bin* is a machine with what is still free on it. Waiting servers are laid into bins the
+way the spawner lays them (best fit), first into machines that are up, then into those on their way;
+what is left over has to be started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from hubdeploy.config.limits import Limits
+from hubdeploy.hub.fleet.model import Group, Life, Observation, Pending, Policy, Worker
+
+COMING = (Life.BOOTING, Life.JOINING)
+
+
+@dataclass(slots=True)
+class Bin:
+    """Free memory and CPU of one machine; ``worker`` is None for one not yet launched."""
+
+    memory: int
+    cpu: int
+    instance_type: str
+    worker: Worker | None = None
+    taken: bool = False
+
+    def take(self, request: Pending) -> None:
+        self.memory -= request.memory
+        self.cpu -= request.cpu
+        self.taken = True
+
+    def slots(self, policy: Policy) -> int:
+        """How many usual users still fit."""
+        return slots(self.memory, self.cpu, policy)
+
+
+def slots(memory: int, cpu: int, policy: Policy) -> int:
+    count = memory // policy.slot_memory if policy.slot_memory else 0
+    if policy.slot_cpu:
+        count = min(count, cpu // policy.slot_cpu)
+    return max(0, count)
+
+
+@dataclass(slots=True)
+class Supply:
+    """All that can take servers, now or soon, after the waiting ones have been laid in.
+
+    ``missing`` counts, by group, instances that were asked for and not launched yet;
+    ``uncovered`` are the waiting servers that found no place, oldest first; ``refused`` those
+    beyond the limit of users, for whom nothing is started.
+    """
+
+    up: list[Bin] = field(default_factory=list)
+    coming: list[Bin] = field(default_factory=list)
+    missing: dict[str, int] = field(default_factory=dict)
+    uncovered: list[Pending] = field(default_factory=list)
+    refused: list[Pending] = field(default_factory=list)
+    nodes: int = 0
+    memory: int = 0
+    """Nodes and their memory against the limits: all that exist and those asked for."""
+    free_up: int = 0
+    free_coming: int = 0
+    """Free slots left, of the usual user's size."""
+
+
+def given_up(worker: Worker, observation: Observation, limits: Limits) -> bool:
+    """A machine on its way that failed by its own word, or has taken too long."""
+    if worker.life not in COMING:
+        return False
+    return bool(worker.trouble) or observation.now - worker.launched >= limits.join_deadline
+
+
+def supply(observation: Observation, limits: Limits, policy: Policy) -> Supply:
+    """Bins and sums of *observation*, with the pending servers laid in."""
+    result = Supply()
+    groups = {group.name: group for group in observation.groups}
+    live = dict.fromkeys(groups, 0)
+    up, coming = result.up, result.coming
+    for worker in observation.workers:
+        life = worker.life
+        if life is Life.ENDING:
+            continue
+        group = groups.get(worker.group)
+        size = worker.memory or (group.memory if group else 0)
+        if worker.instance:
+            result.nodes += 1
+            result.memory += size
+            if worker.in_group and group:
+                live[group.name] += 1
+        if worker.spot_notice:
+            continue
+        if life is Life.ACTIVE:
+            up.append(
+                Bin(
+                    worker.memory - worker.memory_reserved,
+                    worker.cpu - worker.cpu_reserved,
+                    worker.instance_type,
+                    worker,
+                )
+            )
+        elif life in COMING and not given_up(worker, observation, limits):
+            cpu = worker.cpu or (group.cpu if group else 0)
+            coming.append(Bin(size, cpu, worker.instance_type, worker))
+    for group in observation.groups:
+        missing = max(0, group.desired - live[group.name])
+        result.missing[group.name] = missing
+        result.nodes += missing
+        result.memory += missing * group.memory
+        coming.extend(new_bin(group) for _ in range(missing))
+    _lay_in(result, observation, limits)
+    result.free_up = sum(item.slots(policy) for item in up)
+    result.free_coming = sum(item.slots(policy) for item in coming)
+    return result
+
+
+def new_bin(group: Group) -> Bin:
+    return Bin(group.memory, group.cpu, group.types[0] if group.types else "")
+
+
+def _lay_in(result: Supply, observation: Observation, limits: Limits) -> None:
+    allowed = len(observation.pending)
+    if limits.max_concurrent_users:
+        allowed = max(0, limits.max_concurrent_users - observation.active_users)
+    result.refused.extend(observation.pending[allowed:])
+    for request in observation.pending[:allowed]:
+        target = best(result.up, request) or best(result.coming, request)
+        if target is None:
+            result.uncovered.append(request)
+        else:
+            target.take(request)
+
+
+def best(bins: Iterable[Bin], request: Pending) -> Bin | None:
+    """Fullest bin with room: least memory left."""
+    found: Bin | None = None
+    for item in bins:
+        if (
+            item.memory >= request.memory
+            and item.cpu >= request.cpu
+            and (not request.instance_type or item.instance_type == request.instance_type)
+            and (found is None or item.memory < found.memory)
+        ):
+            found = item
+    return found
+
+
+def wanted_headroom(observation: Observation, limits: Limits, waiting: int) -> int:
+    """Free slots to keep: headroom, but no more than people who may still come."""
+    if not limits.max_concurrent_users:
+        return limits.headroom
+    left = limits.max_concurrent_users - observation.active_users - waiting
+    return max(0, min(limits.headroom, left))
+
+
+def pack(requests: Sequence[Pending], group: Group) -> tuple[int, list[Pending]]:
+    """New machines of *group* for *requests* (first fit, biggest first); and what never fits."""
+    bins: list[Bin] = []
+    hopeless: list[Pending] = []
+    for request in sorted(requests, key=lambda r: (-r.memory, -r.cpu)):
+        target = next(
+            (b for b in bins if b.memory >= request.memory and b.cpu >= request.cpu), None
+        )
+        if target is None:
+            target = new_bin(group)
+            if target.memory < request.memory or target.cpu < request.cpu:
+                hopeless.append(request)
+                continue
+            bins.append(target)
+        target.take(request)
+    return len(bins), hopeless
+
+
+def choose(
+    requests: Sequence[Pending], groups: Sequence[Group]
+) -> tuple[dict[str, int], list[Pending]]:
+    """New machines by group for *requests*, and the requests that no group can serve.
+
+    An auto scaling group with several types cannot be told which of them to launch next, so a group
+    stands for its first type: a request for a certain type is served by a group that has it first.
+    Requests that do not mind go to the group that costs least for all of them together.
+    """
+    counts: dict[str, int] = {}
+    hopeless: list[Pending] = []
+    by_type: dict[str, list[Pending]] = {}
+    for request in requests:
+        by_type.setdefault(request.instance_type, []).append(request)
+    for wanted, batch in by_type.items():
+        offers = [g for g in groups if not wanted or (g.types and g.types[0] == wanted)]
+        answers = [(group, *pack(batch, group)) for group in offers]
+        if not answers:
+            hopeless.extend(batch)
+            continue
+        group, count, left = min(answers, key=lambda a: (len(a[2]), a[1] * a[0].price, a[0].name))
+        counts[group.name] = counts.get(group.name, 0) + count
+        hopeless.extend(left)
+    return {name: count for name, count in counts.items() if count}, hopeless
+
+
+def allowed_machines(group: Group, have: Supply, limits: Limits) -> tuple[int, str]:
+    """How many more of *group* the limits let be started, and the limit that binds first."""
+    nodes = max(0, limits.max_nodes - have.nodes)
+    if limits.max_cluster_memory and group.memory:
+        by_memory = max(0, (limits.max_cluster_memory - have.memory) // group.memory)
+        if by_memory < nodes:
+            return by_memory, "max_cluster_memory"
+    return nodes, "max_nodes"

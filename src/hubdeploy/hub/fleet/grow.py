@@ -1,0 +1,220 @@
+"""More machines: what is taken back, what is started, and what holds it up.
+
+Pure; part of :func:`hubdeploy.hub.fleet.decide.decide`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hubdeploy.config.limits import Limits, show_size
+from hubdeploy.hub.fleet.capacity import COMING, Supply, allowed_machines, choose, given_up
+from hubdeploy.hub.fleet.model import (
+    Action,
+    Activate,
+    Alarm,
+    Cordon,
+    Group,
+    Hold,
+    Life,
+    Observation,
+    Pending,
+    Policy,
+    RefuseNewServers,
+    SetDesired,
+    SetMaxSize,
+    Terminate,
+    Why,
+)
+from hubdeploy.hub.fleet.retire import Lives
+
+
+def _settled(observation: Observation, policy: Policy) -> bool:
+    """Whether a burst has come in: nobody new for a while, or it has gone on for long."""
+    since = observation.short_since
+    if since is None:
+        return policy.settle <= 0
+    lasted = observation.now - since
+    quiet = observation.now - observation.last_arrival
+    return lasted >= 3 * policy.settle or (lasted >= policy.settle and quiet >= policy.settle)
+
+
+def grow(
+    observation: Observation,
+    limits: Limits,
+    policy: Policy,
+    have: Supply,
+    lives: Lives,
+    short: list[Pending],
+    actions: list[Action],
+) -> list[Action]:
+    reused = list(_reuse(observation, short))
+    again = {action.instance for action in reused}
+    # a worker that is taken back must not be ended by the same decision
+    kept = [a for a in actions if getattr(a, "instance", "") not in again]
+    for action in actions:
+        if isinstance(action, Terminate) and action.instance in again and action.decrement:
+            lives.desired[action.group] += 1
+    actions = kept + list(reused)
+    if not short:
+        return actions
+    counts, hopeless = choose(short, observation.groups)
+    for request in hopeless[:1]:
+        if request.user:
+            actions.append(
+                Alarm(
+                    reason=f"no machine that can be started has room for {request.user}'s server "
+                    f"({show_size(request.memory)}{', ' if request.instance_type else ''}"
+                    f"{request.instance_type})",
+                    code="too-big",
+                )
+            )
+    if not counts:
+        return actions
+    if not _settled(observation, policy):
+        actions.append(Hold(reason=f"{_people(short)}; waits for more to come in"))
+        return actions
+    if observation.failures >= policy.failures_in_a_row:
+        counts = _after_failures(observation, limits, policy, counts, have, actions)
+    for group in observation.groups:
+        wanted = counts.get(group.name, 0)
+        if not wanted:
+            continue
+        allowed, limit = allowed_machines(group, have, limits)
+        if wanted > allowed:
+            actions += _at_the_limit(have, limit, limits)
+        count = min(wanted, allowed)
+        if count:
+            actions += _more(group, count, lives, have, reason=_people(short))
+    return actions
+
+
+def _people(short: list[Pending]) -> str:
+    servers = sum(1 for request in short if request.user)
+    free = len(short) - servers
+    words = [f"{servers} servers have no place"] if servers else []
+    if free:
+        words.append(f"{free} free places are missing")
+    return " and ".join(words)
+
+
+def _at_the_limit(have: Supply, limit: str, limits: Limits) -> Iterator[Action]:
+    value = getattr(limits, limit)
+    shown = show_size(value) if limit == "max_cluster_memory" else str(value)
+    reason = f"the fleet is as big as {limit} = {shown} lets it be"
+    yield Alarm(reason=reason, code="at-limit")
+    if have.uncovered:
+        yield RefuseNewServers(reason=reason, limit=limit)
+
+
+def _after_failures(
+    observation: Observation,
+    limits: Limits,
+    policy: Policy,
+    counts: dict[str, int],
+    have: Supply,
+    actions: list[Action],
+) -> dict[str, int]:
+    """Nothing while paused, then one machine as a trial."""
+    actions.append(
+        Alarm(
+            reason=f"{observation.failures} machines in a row never joined: no more are started "
+            f"for {policy.pause / 60:.0f} minutes, then one as a trial",
+            code="launches-fail",
+        )
+    )
+    on_their_way = sum(have.missing.values()) + sum(
+        worker.life in COMING and not given_up(worker, observation, limits)
+        for worker in observation.workers
+    )
+    if observation.now - observation.last_failure < policy.pause or on_their_way:
+        return {}
+    return {next(iter(counts)): 1}
+
+
+def _more(group: Group, count: int, lives: Lives, have: Supply, *, reason: str) -> Iterator[Action]:
+    # never below what is there: the group would choose a machine to end
+    live = lives.desired[group.name]
+    desired = live + count
+    if desired > group.max_size:
+        yield SetMaxSize(
+            reason="the live limit is above the group's own", group=group.name, max_size=desired
+        )
+    lives.desired[group.name] = desired
+    have.nodes += count
+    have.memory += count * group.memory
+    yield SetDesired(reason=reason, group=group.name, desired=desired, before=group.desired)
+
+
+def _reuse(observation: Observation, short: list[Pending]) -> Iterator[Activate]:
+    """Take back workers about to be ended before starting new ones; shortens *short*."""
+    workers = [
+        worker
+        for worker in observation.workers
+        if worker.life in (Life.CORDONED, Life.DRAINING)
+        and worker.why is Why.SURPLUS
+        and not worker.spot_notice
+        and worker.in_group
+    ]
+    for worker in sorted(workers, key=lambda w: (-w.launched, w.instance)):
+        if not short:
+            return
+        room = Pending(user="", memory=0, since=0.0)
+        free_memory = worker.memory - worker.memory_reserved
+        free_cpu = worker.cpu - worker.cpu_reserved
+        left: list[Pending] = []
+        for request in short:
+            fits = request.memory <= free_memory and request.cpu <= free_cpu
+            right = not request.instance_type or request.instance_type == worker.instance_type
+            if fits and right:
+                free_memory -= request.memory
+                free_cpu -= request.cpu
+                room = request
+            else:
+                left.append(request)
+        if len(left) < len(short):
+            words = "servers wait" if room.user else "free places are missing"
+            yield Activate(
+                reason=f"needed after all: {words}", instance=worker.instance, node=worker.node
+            )
+            short[:] = left
+
+
+def at_least(
+    observation: Observation,
+    limits: Limits,
+    policy: Policy,
+    have: Supply,
+    lives: Lives,
+    actions: list[Action],
+) -> Iterator[Action]:
+    """``min_nodes``, whatever the demand is."""
+    if not limits.min_nodes or not observation.groups:
+        return
+    good = sum(
+        (worker.life is Life.ACTIVE and not worker.spot_notice)
+        or (worker.life in COMING and not given_up(worker, observation, limits))
+        for worker in observation.workers
+        if worker.instance
+    )
+    good += sum(isinstance(action, Activate) and not action.joined for action in actions)
+    good -= sum(isinstance(action, Cordon) and action.why is Why.SURPLUS for action in actions)
+    good += sum(have.missing.values())
+    good += sum(
+        action.desired - action.before for action in actions if isinstance(action, SetDesired)
+    )
+    lacking = limits.min_nodes - good
+    if lacking <= 0:
+        return
+    group = observation.groups[0]
+    counts = {group.name: lacking}
+    if observation.failures >= policy.failures_in_a_row:
+        extra: list[Action] = []
+        counts = _after_failures(observation, limits, policy, counts, have, extra)
+        if not any(isinstance(a, Alarm) and a.code == "launches-fail" for a in actions):
+            yield from extra
+    allowed, _ = allowed_machines(group, have, limits)
+    count = min(counts.get(group.name, 0), allowed)
+    if count:
+        reason = f"{good} machines, at least {limits.min_nodes} are wanted"
+        yield from _more(group, count, lives, have, reason=reason)

@@ -1,0 +1,122 @@
+"""Fewer machines: which are surplus, and which are above a lowered limit.
+
+Pure; part of :func:`hubdeploy.hub.fleet.decide.decide`. Nothing is ended here: a worker is only
+cordoned, the steps after that are :mod:`hubdeploy.hub.fleet.retire`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hubdeploy.config.limits import Limits
+from hubdeploy.hub.fleet.capacity import Bin, Supply, slots, wanted_headroom
+from hubdeploy.hub.fleet.model import (
+    Action,
+    Cordon,
+    Life,
+    Observation,
+    Policy,
+    SetDesired,
+    Why,
+)
+from hubdeploy.hub.fleet.retire import Lives, in_use
+
+
+def shrink(
+    observation: Observation, limits: Limits, policy: Policy, have: Supply, lives: Lives
+) -> Iterator[Action]:
+    """Cordon workers that have been empty for long and are not needed, oldest launch first."""
+    keep = wanted_headroom(observation, limits, len(observation.pending)) + policy.spare_slots
+    free = have.free_up
+    yield from _shrink_missing(observation, limits, have, lives, free - keep, policy)
+    idle = [
+        item
+        for item in have.up
+        if item.worker is not None
+        and not item.taken
+        and item.worker.empty_since is not None
+        and observation.now - item.worker.empty_since >= limits.idle_after
+        and not in_use(item.worker)
+        and item.worker.instance
+        and item.worker.in_group
+    ]
+    nodes = len(have.up)
+    for item in sorted(idle, key=_launch_order):
+        worker = item.worker
+        if worker is None or nodes <= limits.min_nodes:
+            return
+        gone = item.slots(policy)
+        # a fleet that keeps no headroom may go down to nothing
+        if free - gone < (keep if limits.headroom else 0):
+            continue
+        free -= gone
+        nodes -= 1
+        idle_for = observation.now - (worker.empty_since or observation.now)
+        yield Cordon(
+            reason=f"empty for {idle_for / 60:.0f} minutes, {free} free places remain without it",
+            instance=worker.instance,
+            node=worker.node,
+            why=Why.SURPLUS,
+        )
+
+
+def _launch_order(item: Bin) -> tuple[float, str]:
+    worker = item.worker
+    return (worker.launched, worker.instance) if worker else (0.0, "")
+
+
+def _shrink_missing(
+    observation: Observation,
+    limits: Limits,
+    have: Supply,
+    lives: Lives,
+    spare: int,
+    policy: Policy,
+) -> Iterator[Action]:
+    """Take back what was asked for and has not been launched, when it is not needed any more."""
+    free = spare + have.free_coming
+    nodes = len(have.up) + len(have.coming)
+    for group in observation.groups:
+        per_machine = max(1, slots(group.memory, group.cpu, policy))
+        missing = have.missing.get(group.name, 0)
+        laid_in = sum(item.taken for item in have.coming if item.worker is None)
+        count = min(
+            missing - laid_in, max(0, free) // per_machine, max(0, nodes - limits.min_nodes)
+        )
+        if count <= 0:
+            continue
+        free -= count * per_machine
+        nodes -= count
+        lives.desired[group.name] -= count
+        yield SetDesired(
+            reason=f"{count} machines that were asked for are not needed any more",
+            group=group.name,
+            desired=lives.desired[group.name],
+            before=group.desired,
+        )
+
+
+def over_limit(observation: Observation, limits: Limits, have: Supply) -> Iterator[Action]:
+    """After a limit was lowered: let the least used workers run empty."""
+    active = [w for w in observation.workers if w.life is Life.ACTIVE and w.instance]
+    leaving = [
+        w
+        for w in observation.workers
+        if w.instance and w.life in (Life.CORDONED, Life.DRAINING, Life.DOWN)
+    ]
+    nodes = have.nodes - len(leaving)
+    memory = have.memory - sum(w.memory for w in leaving)
+    for worker in sorted(active, key=lambda w: (len(w.users), w.launched, w.instance)):
+        over_nodes = nodes > limits.max_nodes
+        over_memory = limits.max_cluster_memory and memory > limits.max_cluster_memory
+        if not (over_nodes or over_memory):
+            return
+        nodes -= 1
+        memory -= worker.memory
+        limit = "max_nodes" if over_nodes else "max_cluster_memory"
+        yield Cordon(
+            reason=f"the fleet is above {limit}; it ends when its last server has stopped",
+            instance=worker.instance,
+            node=worker.node,
+            why=Why.LIMIT,
+        )
