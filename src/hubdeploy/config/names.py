@@ -185,6 +185,11 @@ class Parameters:
         return f"{self.root}/release"
 
     @property
+    def lock(self) -> str:
+        """JSON: who changes the deployment now (see :mod:`hubdeploy.aws.lock`)."""
+        return f"{self.root}/lock"
+
+    @property
     def limits(self) -> str:
         """The fleet's live limits (JSON, see :class:`hubdeploy.config.limits.Limits`)."""
         return f"{self.root}/limits"
@@ -268,4 +273,3 @@ class Key:
     """Issued certificates, so that a rebuilt leader reuses them."""
     COMMANDS = "commands"
     """Run Command's big outputs (expire after a day)."""
-    LOCK = "lock.json"

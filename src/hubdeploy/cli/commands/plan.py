@@ -1,0 +1,52 @@
+"""``hubdeploy plan``: what ``up`` would do, without doing it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hubdeploy.cli import options
+
+EPILOG = "Example: hubdeploy plan --detailed-exitcode"
+
+
+def plan(
+    config: options.Config = options.DEFAULT,
+    sandbox: options.Sandbox = False,
+    detailed_exitcode: Annotated[
+        bool,
+        typer.Option("--detailed-exitcode", help="Exit with 0 nothing, 2 changes, 1 error."),
+    ] = False,
+    machines: options.Machines = None,
+    profile: options.Profile = None,
+    region: options.Region = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what `up` would create, change or replace; also finds what was changed by hand."""
+    from hubdeploy.cli.deployment import open_deployment
+    from hubdeploy.cli.output import console, emit
+    from hubdeploy.cli.views import plan_dict, show_plan
+    from hubdeploy.pipeline import runner
+    from hubdeploy.steps import all_steps
+
+    opened = open_deployment(
+        path=config,
+        sandbox=sandbox,
+        profile=profile,
+        region=region,
+        machines=machines,
+        start=True,
+        say=console(stderr=True).print,
+    )
+    outcome = runner.plan(all_steps(opened.context(planning=True)))
+    if as_json:
+        emit("plan", plan_dict(outcome))
+    else:
+        show_plan(outcome, console())
+    if detailed_exitcode and outcome.mutations:
+        raise typer.Exit(2)
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EPILOG)(plan)

@@ -1,0 +1,135 @@
+"""``hubdeploy up``: plan, confirm, carry out, wait for the hub."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hubdeploy.cli import options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hubdeploy.cli.deployment import Opened
+    from hubdeploy.operate.status import Status
+
+EPILOG = "Example: hubdeploy up --sandbox --yes"
+
+
+def up(
+    config: options.Config = options.DEFAULT,
+    sandbox: options.Sandbox = False,
+    machines: options.Machines = None,
+    yes: options.Yes = False,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="With --yes: also changes that interrupt users."),
+    ] = False,
+    profile: options.Profile = None,
+    region: options.Region = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Create or update the deployment, and wait until its hub answers.
+
+    Safe to run again at any time, also after an interrupt: it goes on from where things are.
+    """
+    from hubdeploy.aws.lock import held
+    from hubdeploy.cli.deployment import open_deployment
+    from hubdeploy.cli.output import console, emit
+    from hubdeploy.cli.progress import Progress
+    from hubdeploy.cli.views import plan_dict
+    from hubdeploy.operate import status
+    from hubdeploy.pipeline import runner
+    from hubdeploy.steps import all_steps
+
+    began = time.monotonic()
+    err = console(stderr=True)
+    opened = open_deployment(
+        path=config,
+        sandbox=sandbox,
+        profile=profile,
+        region=region,
+        machines=machines,
+        start=True,
+        say=err.print if not quiet else str,
+    )
+    planned = runner.plan(all_steps(opened.context(planning=True)))
+    todo = any(planned.changes.values())
+    if todo:
+        _agree(opened, planned, yes=yes, replace=replace, quiet=quiet or as_json)
+        ctx = opened.context()
+        steps = all_steps(ctx)
+        with (
+            held(opened.aws, opened.names, purpose="up"),
+            Progress.of(steps, quiet=quiet, verbose=verbose) as progress,
+        ):
+            ctx.say = progress.say
+            done = runner.up(steps, listener=progress.listen)
+    else:
+        done = planned
+    now = status.read(aws=opened.aws, names=opened.names)
+    seconds = time.monotonic() - began
+    if as_json:
+        emit(
+            "up",
+            {
+                "changed": bool(done.mutations),
+                "seconds": round(seconds, 1),
+                **plan_dict(done),
+                "status": now.as_dict(),
+            },
+        )
+        return
+    _result(opened, now, console(), changed=bool(done.mutations), seconds=seconds)
+
+
+def _agree(opened: Opened, planned: object, *, yes: bool, replace: bool, quiet: bool) -> None:
+    """Show the plan and ask; changes that interrupt users need a yes of their own."""
+    from hubdeploy.cli.output import confirm, console
+    from hubdeploy.cli.views import show_plan, summary
+    from hubdeploy.errors import HubdeployError
+    from hubdeploy.pipeline.runner import Outcome
+
+    assert isinstance(planned, Outcome)
+    disrupting = [change for change in planned.mutations if change.disrupts]
+    if not quiet:
+        show_plan(planned, console(stderr=True))
+    if not planned.mutations:
+        return
+    if yes:
+        if disrupting and not replace:
+            raise HubdeployError(
+                f"{disrupting[0].resource}: {disrupting[0].title} would interrupt: "
+                f"{disrupting[0].disrupts}",
+                hint="add --replace to --yes if that is meant, or leave --yes out to be asked",
+            )
+        return
+    where = "the sandbox" if opened.sandbox else f"account {opened.names.account}"
+    if not confirm(f"{summary(planned)} in {where}. Go on?"):
+        raise HubdeployError("nothing was changed", hint="answer y to go on")
+
+
+def _result(opened: Opened, now: Status, out: Console, *, changed: bool, seconds: float) -> None:
+    from hubdeploy.cli.views import show_status
+
+    if changed:
+        out.print(f"Done in {seconds:.0f} s.")
+    else:
+        out.print(f"Nothing to change: {now.deployment} is as configured ({seconds:.1f} s).")
+    show_status(now, out)
+    flag = " --sandbox" if opened.sandbox else ""
+    if opened.sandbox is not None:
+        for line in opened.sandbox.directions():
+            out.print(line, markup=False, soft_wrap=True)
+    out.print("Next:")
+    out.print(f"  hubdeploy status{flag}                  machines, users, limits")
+    out.print(f"  hubdeploy scale{flag} --max-nodes 20    let it grow further")
+    out.print(f"  hubdeploy down{flag}                    remove it; users' files stay")
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EPILOG)(up)

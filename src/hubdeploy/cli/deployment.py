@@ -1,0 +1,143 @@
+"""Opens the deployment that a command works on: configuration, account, or the sandbox."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hubdeploy.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hubdeploy.aws.session import Aws
+    from hubdeploy.config.model import Config
+    from hubdeploy.config.names import Names
+    from hubdeploy.pipeline.step import Context
+    from hubdeploy.sandbox.control import Sandbox
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A configuration with the account it is for. ``sandbox`` is None on AWS."""
+
+    path: Path
+    config: Config
+    aws: Aws
+    names: Names
+    sandbox: Sandbox | None
+    log_file: Path
+
+    def context(
+        self,
+        *,
+        planning: bool = False,
+        say: Callable[[str], object] = str,
+        delete_files: str = "",
+    ) -> Context:
+        """What the steps of one run share; nothing is remembered from an earlier run."""
+        from hubdeploy.aws.inventory import Inventory
+        from hubdeploy.pipeline.step import Context
+
+        return Context(
+            config=self.config,
+            names=self.names,
+            aws=self.aws,
+            inventory=Inventory(aws=self.aws, names=self.names),
+            planning=planning,
+            say=say,
+            delete_files=delete_files,
+        )
+
+
+def open_deployment(
+    *,
+    path: Path,
+    sandbox: bool,
+    profile: str | None = None,
+    region: str | None = None,
+    machines: str | None = None,
+    start: bool = False,
+    say: Callable[[str], object] = str,
+) -> Opened:
+    """Read the configuration and find the account (or the sandbox, which ``start`` begins).
+
+    Every AWS call from here on goes to the run's log file, secrets masked.
+    """
+    from hubdeploy.aws.session import Aws
+    from hubdeploy.config.load import load
+    from hubdeploy.config.names import Names
+
+    if machines is not None and not sandbox:
+        raise ConfigError("--machines goes with --sandbox")
+    if machines not in (None, "docker", "simulated"):
+        raise ConfigError(f"--machines {machines}: no such kind", hint="docker or simulated")
+    if sandbox and not path.exists() and path == Path("hubdeploy.toml"):
+        from hubdeploy.config.load import parse
+
+        config = parse('name = "rehearsal"\nregion = "eu-central-1"\n')
+    else:
+        config = load(path)
+    if region is not None and region != config.region:
+        raise ConfigError(
+            f"--region {region}: {path} says {config.region}",
+            hint="a deployment stays in its region; use another configuration file",
+        )
+    log_file = _log_to(config.name)
+    if not sandbox:
+        aws = Aws(region=config.region, profile=profile)
+        running = None
+    else:
+        from hubdeploy.sandbox import control
+        from hubdeploy.sandbox.adapt import adapted
+
+        running = (
+            control.start(config.name, machines=machines, say=say)
+            if start
+            else control.find(config.name)
+        )
+        if running is None:
+            raise ConfigError(
+                f"no sandbox {config.name!r} is running here",
+                hint="hubdeploy up --sandbox starts it",
+            )
+        config = adapted(config, running)
+        aws = Aws(
+            region=config.region,
+            endpoint_url=running.endpoint_url,
+            credentials=running.credentials,
+        )
+    names = Names(deployment=config.name, region=config.region, account=aws.account)
+    return Opened(
+        path=path, config=config, aws=aws, names=names, sandbox=running, log_file=log_file
+    )
+
+
+def state_dir() -> Path:
+    """Where hubdeploy keeps logs and keys on the operator's machine."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "hubdeploy"
+
+
+KEPT_LOGS = 50
+
+
+def _log_to(deployment: str) -> Path:
+    """Begin this run's log file (0600) and drop the oldest ones."""
+    folder = state_dir() / "logs"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    path = folder / f"{re.sub(r'[^a-z0-9-]', '', deployment)}-{stamp}-{os.getpid()}.log"
+    for old in sorted(folder.glob("*.log"))[:-KEPT_LOGS]:
+        old.unlink(missing_ok=True)
+    handler = logging.FileHandler(path, delay=True, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(threadName)s %(name)s %(message)s"))
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    root = logging.getLogger("hubdeploy")
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    return path

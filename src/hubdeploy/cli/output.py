@@ -1,0 +1,66 @@
+"""Where output goes: people's text to the terminal, data to stdout, never mixed.
+
+With ``--json`` stdout holds one JSON object and everything else goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from hubdeploy.errors import HubdeployError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SCHEMA_VERSION = 1
+"""Of every ``--json`` object; grows when a key changes its meaning or goes."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console as wide as the terminal; 80 columns in a pipe, so that logs read well."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        stderr=stderr,
+        highlight=False,
+        soft_wrap=False,
+        width=None if stream.isatty() else 80,
+        emoji=False,
+    )
+
+
+def emit(kind: str, data: dict[str, Any]) -> None:
+    """Print ``data`` as the command's JSON object; ``kind`` names its schema."""
+    body = {"schema": f"hubdeploy/{kind}/{SCHEMA_VERSION}", **data}
+    sys.stdout.write(json.dumps(body, indent=2, default=str) + "\n")
+
+
+def confirm(question: str) -> bool:
+    """Ask at the terminal; without one, refuse: nobody is there to answer."""
+    if not sys.stdin.isatty():
+        raise HubdeployError(
+            f"{question} There is no terminal to answer at.",
+            hint="--yes answers yes",
+            exit_code=2,
+        )
+    import typer
+
+    return typer.confirm(question, default=False, err=True)
+
+
+def show_error(error: HubdeployError) -> None:
+    """One line for each fault, and the hint, on stderr."""
+    out = console(stderr=True)
+    for line in error.message.splitlines() or ["failed"]:
+        out.print(f"[bold red]error:[/] {_plain(line)}", soft_wrap=True)
+    if error.hint:
+        out.print(f"[dim]hint:[/]  {_plain(error.hint)}", soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,127 @@
+"""How plans and machines are shown, and their ``--json`` form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from hubdeploy.pipeline.change import Action, Change
+from hubdeploy.pipeline.runner import Outcome
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from hubdeploy.operate.status import Machine, Status
+
+_SIGNS = {
+    Action.CREATE: ("+", "green"),
+    Action.UPDATE: ("~", "yellow"),
+    Action.REPLACE: ("±", "magenta"),
+    Action.DELETE: ("-", "red"),
+    Action.KEEP: ("=", "cyan"),
+    Action.WAIT: (".", "dim"),
+}
+
+
+def counts(outcome: Outcome) -> dict[str, int]:
+    """Changes by kind, waits left out."""
+    return {action.value: outcome.count(action) for action in Action if action.mutates}
+
+
+def summary(outcome: Outcome) -> str:
+    """``41 to create, 1 to update``."""
+    parts = [f"{number} to {name}" for name, number in counts(outcome).items() if number]
+    kept = outcome.count(Action.KEEP)
+    if kept:
+        parts.append(f"{kept} kept")
+    return ", ".join(parts) or "nothing to change"
+
+
+def show_plan(outcome: Outcome, out: Console) -> None:
+    """One line a change, its fields below it, waits left out."""
+    from rich.text import Text
+
+    for made in outcome.changes.values():
+        for change in made:
+            if change.action is Action.WAIT:
+                continue
+            sign, style = _SIGNS[change.action]
+            line = Text(f"{sign} ", style=style)
+            line.append(change.resource, style="bold")
+            line.append(f"  {change.title}", style="")
+            out.print(line, soft_wrap=True)
+            for field in change.fields:
+                shown = f"{field.old} -> {field.new}" if field.old else field.new
+                out.print(Text(f"    {field.name}: {shown}", style="dim"), soft_wrap=True)
+            if change.reason:
+                out.print(Text(f"    why: {change.reason}", style="dim"), soft_wrap=True)
+            if change.disrupts:
+                out.print(Text(f"    interrupts: {change.disrupts}", style="yellow"))
+    out.print(f"Plan: {summary(outcome)}.")
+
+
+def change_dict(change: Change) -> dict[str, Any]:
+    return {
+        "action": change.action.value,
+        "resource": change.resource,
+        "title": change.title,
+        "reason": change.reason,
+        "disrupts": change.disrupts,
+        "fields": [{"name": f.name, "old": f.old, "new": f.new} for f in change.fields],
+    }
+
+
+def plan_dict(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "counts": counts(outcome),
+        "changes": [
+            {"step": step, **change_dict(change)}
+            for step, made in outcome.changes.items()
+            for change in made
+            if change.action is not Action.WAIT
+        ],
+    }
+
+
+def machines_table(machines: Iterable[Machine]) -> RenderableType:
+    """Name, instance, type, zone, address, state and phase; fits 80 columns."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("machine", "instance", "type", "zone", "address", "phase"):
+        table.add_column(title, no_wrap=title != "phase", overflow="ellipsis")
+    for machine in machines:
+        phase = machine.phase or machine.state
+        if machine.state != "running":
+            phase = machine.state
+        detail = f" ({machine.detail})" if machine.detail and phase != "ready" else ""
+        table.add_row(
+            machine.label,
+            machine.instance_id,
+            machine.instance_type,
+            machine.zone[-2:],
+            machine.private_ip,
+            phase + detail,
+        )
+    return table
+
+
+def show_status(status: Status, out: Console) -> None:
+    """The deployment at a glance."""
+    out.print(f"[bold]{status.deployment}[/] in {status.region}", end="")
+    out.print(f"  {status.url}" if status.url else "  (no hub yet)", soft_wrap=True, markup=False)
+    out.print(machines_table(status.machines))
+    if status.group is not None:
+        group = status.group
+        out.print(
+            f"workers: {group.in_service} in service, {group.desired} wanted, "
+            f"{group.minimum} to {group.maximum} allowed"
+        )
+    limits = status.limits
+    if limits:
+        out.print(
+            f"limits: {limits.get('max_nodes')} machines, "
+            f"{limits.get('max_cluster_memory')} memory, "
+            f"{limits.get('max_concurrent_users')} users, "
+            f"{limits.get('max_disk_utilization')} disk, headroom {limits.get('headroom')}"
+        )
