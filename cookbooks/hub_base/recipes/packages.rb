@@ -1,0 +1,17 @@
+# frozen_string_literal: true
+
+# apt as it has to be on a machine that has just been born: other programs hold its lock, mirrors are
+# slow. Every apt on the machine heeds this, Chef's package resource included.
+file '/etc/apt/apt.conf.d/90hubdeploy' do
+  content <<~CONF
+    DPkg::Lock::Timeout "600";
+    Acquire::Retries "5";
+    Acquire::http::Timeout "30";
+  CONF
+  mode '0644'
+end
+
+apt_update 'daily' do
+  frequency 86_400
+  action :periodic
+end

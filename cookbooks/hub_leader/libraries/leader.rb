@@ -1,0 +1,62 @@
+# frozen_string_literal: true
+
+require 'digest'
+require 'json'
+
+# What is installed of the hub and its proxy, for guards; and what the settings mean for TLS.
+module HubLeader
+  # Decisions from the deployment's `tls` settings.
+  module Tls
+    module_function
+
+    # For how many seconds browsers are told to come by HTTPS only; nil where they cannot trust the
+    # certificate, as they would then lock people out.
+    def hsts(tls, seconds)
+      tls['kind'] == 'self-signed' || tls['staging'] ? nil : seconds
+    end
+  end
+
+  # The hub's virtual environment and the wheel it was made from.
+  module Wheel
+    module_function
+
+    # Path of the wheel that the release names. Raises when the agent has not fetched one.
+    def path(release)
+      found = ::JSON.parse(::File.read(release))['wheel_path'].to_s
+      raise "#{release} names no wheel file: run hubdeploy-node update" unless ::File.file?(found)
+
+      found
+    end
+
+    def sha256(wheel)
+      ::Digest::SHA256.file(wheel).hexdigest
+    end
+
+    # Is exactly this wheel installed there? pip records the digest of a file that it installed.
+    def installed?(venv, wheel)
+      records = ::Dir.glob("#{venv}/lib/python3*/site-packages/hubdeploy-*.dist-info/direct_url.json")
+      records.any? do |record|
+        info = ::JSON.parse(::File.read(record))['archive_info'] || {}
+        info.fetch('hashes', {})['sha256'] == sha256(wheel)
+      end
+    end
+  end
+
+  # The proxy's node modules.
+  module Modules
+    module_function
+
+    # Does node_modules hold what the lock file says? npm leaves a lock file of its own in there.
+    def installed?(folder)
+      locked = packages("#{folder}/package-lock.json")
+      !locked.empty? && locked == packages("#{folder}/node_modules/.package-lock.json")
+    end
+
+    def packages(lock)
+      return {} unless ::File.file?(lock)
+
+      found = ::JSON.parse(::File.read(lock)).fetch('packages', {})
+      found.reject { |name, _| name.empty? }.transform_values { |item| item['version'] }
+    end
+  end
+end
