@@ -10,10 +10,9 @@ default['hub_leader']['nginx']['hsts_seconds'] = 63_072_000
 # How often fetching the image is tried before the converge fails.
 default['hub_leader']['nginx']['attempts'] = 5
 
-# Where the hub's virtual environment, the proxy and the leader's state are.
+# Where the node agent is installed, and where the hub's virtual environment, the proxy and the
+# leader's state go.
+default['hub_leader']['home'] = '/opt/hubdeploy'
 default['hub_leader']['venv'] = '/opt/hubdeploy/hub'
 default['hub_leader']['proxy'] = '/opt/hubdeploy/proxy'
 default['hub_leader']['state'] = '/srv/hubdeploy'
-
-# What the node agent knows of the release that the machine runs: JSON, "wheel_path" is the file.
-default['hub_leader']['release'] = '/var/lib/hubdeploy/release.json'

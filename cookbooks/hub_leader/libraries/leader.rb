@@ -20,12 +20,12 @@ module HubLeader
   module Wheel
     module_function
 
-    # Path of the wheel that the release names. Raises when the agent has not fetched one.
-    def path(release)
-      found = ::JSON.parse(::File.read(release))['wheel_path'].to_s
-      raise "#{release} names no wheel file: run hubdeploy-node update" unless ::File.file?(found)
-
-      found
+    # The wheel that the node agent runs from: its virtual environment is named after the digest.
+    # Raises when that file is not there.
+    def path(home)
+      digest = ::File.basename(::File.realpath("#{home}/venv"))
+      ::Dir.glob("#{home}/wheels/*.whl").find { |wheel| sha256(wheel).start_with?(digest) } ||
+        raise("#{home}/wheels has no wheel #{digest}, which the agent runs: run hubdeploy-node update")
     end
 
     def sha256(wheel)

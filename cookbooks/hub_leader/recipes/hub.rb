@@ -7,10 +7,10 @@ package 'python3-venv' do
 end
 
 # the agent's own installation carries the versions that this release was tested with
-pinned = Dir.glob('/opt/hubdeploy/venv/lib/python3*/site-packages/hubdeploy/_assets/constraints.txt').first
+pinned = Dir.glob("#{node['hub_leader']['home']}/venv/lib/python3*/site-packages/hubdeploy/_assets/constraints.txt").first
 
 hub_venv node['hub_leader']['venv'] do
-  wheel(lazy { HubLeader::Wheel.path(node['hub_leader']['release']) })
+  wheel(lazy { HubLeader::Wheel.path(node['hub_leader']['home']) })
   extra 'hub'
   constraints pinned
 end
