@@ -1,0 +1,46 @@
+# Two commands on a fresh machine (Debian or Ubuntu with Python, apt, pip and npm):
+#   make up     rehearse the whole deployment on this machine
+#   make test   run every test
+# Each installs what it needs and says so first.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: up down test test-fast test-machines lint bench-fleet docs clean
+
+up: $(READY)
+	@scripts/prepare up
+	@$(BIN)/hubdeploy up --sandbox --yes
+
+down: $(READY)
+	@$(BIN)/hubdeploy down --sandbox --yes
+
+test: $(READY) lint
+	@scripts/prepare test
+	@$(MAKE) --no-print-directory test-fast test-machines
+
+# what needs no containers, on all cores
+test-fast: $(READY)
+	$(BIN)/pytest -q -m "not docker and not browser" -n auto --dist worksteal
+
+# machines as containers and browsers share the one engine: one after the other
+test-machines: $(READY)
+	$(BIN)/pytest -q -m "docker or browser"
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench-fleet: $(READY)
+	$(BIN)/python -m hubdeploy.hub.simulate
+
+docs: $(READY)
+	$(BIN)/hubdeploy config reference > docs/configuration.md
+
+$(READY): pyproject.toml constraints.txt scripts/prepare
+	@scripts/prepare venv
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache tests/artifacts
