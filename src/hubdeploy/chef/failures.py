@@ -56,7 +56,7 @@ class NotAChefServer(ChefError):
 
 
 def server_words(body: bytes) -> str:
-    """The text of a Chef error body (``{"error": ["…"]}`` or ``{"error": "…"}``), else ``""``."""
+    """The text of a Chef error body (``{"error": ["…"]}``), else ``""``."""
     try:
         data = json.loads(body)
     except ValueError:
@@ -64,9 +64,10 @@ def server_words(body: bytes) -> str:
     if not isinstance(data, dict):
         return ""
     error = data.get("error", data.get("message", ""))
-    if isinstance(error, list):
-        return "; ".join(str(part) for part in error if part)
-    return str(error) if error else ""
+    parts = error if isinstance(error, list) else [error]
+    # the dependency solver answers with an object
+    said = [part.get("message", part) if isinstance(part, dict) else part for part in parts]
+    return "; ".join(str(part) for part in said if part)
 
 
 def from_status(
