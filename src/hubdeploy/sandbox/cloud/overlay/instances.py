@@ -1,0 +1,269 @@
+"""EC2 instances: launch templates merged in full, client tokens, states that follow the machines.
+
+moto starts every instance 'running', forgets a launch template's profile and metadata options,
+takes any image and ignores client tokens.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from hubdeploy.sandbox.cloud import images
+from hubdeploy.sandbox.cloud.fault import AwsFault
+from hubdeploy.sandbox.cloud.hooks import Hooks
+
+if TYPE_CHECKING:
+    from hubdeploy.sandbox.cloud.calls import Call
+    from hubdeploy.sandbox.cloud.server import Cloud
+
+hooks = Hooks()
+
+STATES = {
+    "pending": 0,
+    "running": 16,
+    "shutting-down": 32,
+    "terminated": 48,
+    "stopping": 64,
+    "stopped": 80,
+}
+_MERGED = (
+    "BlockDeviceMappings",
+    "DisableApiTermination",
+    "EbsOptimized",
+    "IamInstanceProfile",
+    "ImageId",
+    "InstanceInitiatedShutdownBehavior",
+    "InstanceMarketOptions",
+    "InstanceType",
+    "KeyName",
+    "MetadataOptions",
+    "Monitoring",
+    "NetworkInterfaces",
+    "Placement",
+    "SecurityGroupIds",
+    "UserData",
+)
+
+
+def set_state(instance: Any, state: str, *, reason: str = "", code: str = "") -> None:
+    instance._state.name = state
+    instance._state.code = STATES[state]
+    if reason:
+        instance._reason = reason
+        instance.state_reason.message = reason
+        instance.state_reason.code = code or "Server.InternalError"
+
+
+def launch_template_data(cloud: Cloud, call: Call, spec: dict[str, Any]) -> tuple[Any, Any]:
+    """(template, version) as moto holds them, for a specification by id or name and version."""
+    ec2 = cloud.backend("ec2", call.account, call.region)
+    name, ident = spec.get("LaunchTemplateName"), spec.get("LaunchTemplateId")
+    found = [t for t in ec2.launch_templates.values() if ident == t.id or name == t.name]
+    if not found:
+        code = "NameNotFoundException" if name else "NotFound"
+        raise AwsFault(
+            f"InvalidLaunchTemplate{'Name' if name else 'Id'}.{code}",
+            f"The launch template {name or ident} does not exist.",
+        )
+    template = found[0]
+    wanted = str(spec.get("Version") or "$Default")
+    if wanted == "$Latest":
+        wanted = str(template.latest_version_number)
+    if wanted == "$Default":
+        wanted = str(template.default_version_number)
+    for version in template.versions:
+        if str(version.number) == wanted:
+            return template, version
+    raise AwsFault(
+        "InvalidLaunchTemplateId.VersionNotFound",
+        f"Could not find launch template version {wanted} of {template.id}.",
+    )
+
+
+def merge_template(cloud: Cloud, call: Call) -> tuple[dict[str, Any], dict[str, str]]:
+    """The request with its launch template's data filled in, and AWS's own tags of it."""
+    params = dict(call.params)
+    spec = params.pop("LaunchTemplate", None)
+    if not spec:
+        return params, {}
+    template, version = launch_template_data(cloud, call, spec)
+    data = version.data
+    for name in _MERGED:
+        if name in data and name not in params:
+            params[name] = data[name]
+    if "NetworkInterfaces" in params and "SubnetId" in params:
+        interfaces = [dict(nic) for nic in params["NetworkInterfaces"]]
+        interfaces[0]["SubnetId"] = params.pop("SubnetId")
+        params["NetworkInterfaces"] = interfaces
+    specifications = {
+        s["ResourceType"]: list(s["Tags"]) for s in params.get("TagSpecifications", [])
+    }
+    for s in data.get("TagSpecifications", []):
+        mine = specifications.setdefault(s["ResourceType"], [])
+        keys = {tag["Key"] for tag in mine}
+        mine.extend(tag for tag in s["Tags"] if tag["Key"] not in keys)
+    params["TagSpecifications"] = [
+        {"ResourceType": kind, "Tags": tags} for kind, tags in specifications.items()
+    ]
+    tags = {
+        "aws:ec2launchtemplate:id": template.id,
+        "aws:ec2launchtemplate:version": str(version.number),
+    }
+    return params, tags
+
+
+def check_capacity(cloud: Cloud, *, instance_type: str, zone: str) -> None:
+    for key in (instance_type, zone, "*"):
+        code = cloud.settings.capacity_errors.get(key)
+        if code:
+            raise AwsFault(
+                code,
+                f"We currently do not have sufficient {instance_type} capacity in the Availability "
+                f"Zone you requested ({zone}).",
+            )
+
+
+def _tokens(cloud: Cloud, call: Call) -> dict[str, tuple[str, dict[str, Any]]]:
+    return cloud.store(call.account, call.region, f"tokens:{call.name}", dict)
+
+
+@hooks.take("ec2", "RunInstances")
+def run_instances(cloud: Cloud, call: Call) -> dict[str, Any] | None:
+    ec2 = cloud.backend("ec2", call.account, call.region)
+    images.register(ec2, region=call.region)
+    token = call.params.get("ClientToken")
+    mark = json.dumps(call.params, sort_keys=True, default=str)
+    tokens = _tokens(cloud, call)
+    if token and token in tokens:
+        if tokens[token][0] != mark:
+            raise AwsFault(
+                "IdempotentParameterMismatch",
+                "Arguments on this idempotent request are inconsistent with arguments used in "
+                "previous request(s).",
+            )
+        return tokens[token][1]
+    params, template_tags = merge_template(cloud, call)
+    # the token is ours to honour; moto keeps only the first interface's groups
+    params["MinCount"] = params["MaxCount"]
+    params["UserData"] = _encoded(params.get("UserData"))
+    if params["UserData"] is None:
+        del params["UserData"]
+    zone = _zone(ec2, params)
+    check_capacity(cloud, instance_type=params.get("InstanceType", "m1.small"), zone=zone)
+    answer = cloud.forward(call, params)
+    answer.pop("ResponseMetadata", None)
+    for entry in answer["Instances"]:
+        instance = ec2.get_instance(entry["InstanceId"])
+        instance.add_tags(template_tags)
+        instance.disable_api_termination = bool(params.get("DisableApiTermination"))
+        if params.get("InstanceMarketOptions", {}).get("MarketType") == "spot":
+            instance.lifecycle = entry["InstanceLifecycle"] = "spot"
+        _name_root_device(instance, entry)
+        _associate_profile(ec2, instance, params.get("IamInstanceProfile"))
+        instance.hubdeploy_born = time.monotonic()
+        set_state(instance, "pending")
+        entry["State"] = {"Code": 0, "Name": "pending"}
+        entry["Tags"] = [{"Key": t["key"], "Value": t["value"]} for t in instance.get_tags()]
+    if token:
+        tokens[token] = (mark, answer)
+    cloud.touch()
+    return answer
+
+
+def _encoded(value: Any) -> str | None:
+    """User data as it travels: base64 text."""
+    if value is None:
+        return None
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return str(value)
+
+
+def subnet_of(params: dict[str, Any]) -> str | None:
+    nics = params.get("NetworkInterfaces") or [{}]
+    found = params.get("SubnetId") or nics[0].get("SubnetId")
+    return str(found) if found else None
+
+
+def _zone(ec2: Any, params: dict[str, Any]) -> str:
+    subnet = subnet_of(params)
+    if subnet:
+        return str(ec2.get_subnet(subnet).availability_zone)
+    return str(params.get("Placement", {}).get("AvailabilityZone", ""))
+
+
+def _name_root_device(instance: Any, entry: dict[str, Any]) -> None:
+    """moto calls every root volume /dev/sda1, whatever the image says."""
+    blocks, root = instance.block_device_mapping, instance.root_device_name
+    if root not in blocks and "/dev/sda1" in blocks:
+        blocks[root] = blocks.pop("/dev/sda1")
+        for mapping in entry.get("BlockDeviceMappings", []):
+            if mapping["DeviceName"] == "/dev/sda1":
+                mapping["DeviceName"] = root
+
+
+def _associate_profile(ec2: Any, instance: Any, profile: dict[str, str] | None) -> None:
+    if not profile or ec2.iam_instance_profile_associations.get(instance.id):
+        return
+    ec2.associate_iam_instance_profile(
+        instance_id=instance.id,
+        iam_instance_profile_name=profile.get("Name"),
+        iam_instance_profile_arn=profile.get("Arn"),
+    )
+
+
+@hooks.amend("ec2", "TerminateInstances")
+def terminated(cloud: Cloud, call: Call, result: dict[str, Any]) -> None:
+    _on_the_way(cloud, call, result["TerminatingInstances"], "shutting-down", final="terminated")
+
+
+@hooks.amend("ec2", "StopInstances")
+def stopped(cloud: Cloud, call: Call, result: dict[str, Any]) -> None:
+    _on_the_way(cloud, call, result["StoppingInstances"], "stopping", final="stopped")
+
+
+@hooks.amend("ec2", "StartInstances")
+def started(cloud: Cloud, call: Call, result: dict[str, Any]) -> None:
+    _on_the_way(cloud, call, result["StartingInstances"], "pending", final="running")
+
+
+def _on_the_way(
+    cloud: Cloud, call: Call, entries: list[dict[str, Any]], state: str, *, final: str
+) -> None:
+    ec2 = cloud.backend("ec2", call.account, call.region)
+    for entry in entries:
+        previous = entry["PreviousState"]["Name"]
+        done = previous in (final, state)
+        now = previous if done else state
+        set_state(ec2.get_instance(entry["InstanceId"]), now)
+        entry["CurrentState"] = {"Code": STATES[now], "Name": now}
+    cloud.touch()
+
+
+@hooks.amend("ec2", "RebootInstances")
+def rebooted(cloud: Cloud, call: Call, _result: dict[str, Any]) -> None:
+    queue: list[str] = cloud.store(call.account, call.region, "reboots", list)
+    queue.extend(call.params["InstanceIds"])
+    cloud.touch()
+
+
+@hooks.amend("ec2", "AttachVolume", "DetachVolume", "CreateTags", "DeleteTags")
+def followed(cloud: Cloud, _call: Call, _result: dict[str, Any]) -> None:
+    cloud.touch()
+
+
+@hooks.take("ec2", "DescribeImages")
+def describe_images(cloud: Cloud, call: Call) -> None:
+    images.register(cloud.backend("ec2", call.account, call.region), region=call.region)
+
+
+@hooks.take("ec2", "GetConsoleOutput")
+def console(cloud: Cloud, call: Call) -> dict[str, Any]:
+    ident = call.params["InstanceId"]
+    cloud.backend("ec2", call.account, call.region).get_instance(ident)
+    read = getattr(cloud.machines, "console", None)
+    text = read(ident) if read is not None else ""
+    return {"InstanceId": ident, "Output": base64.b64encode(text[-65536:].encode()).decode()}
