@@ -20,7 +20,7 @@ class Target:
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What a command on one machine gave. ``code`` is None if it never ended by itself;
-    ``problem`` then says why (``offline``, ``timed out``, ``cancelled``)."""
+    ``problem`` then says why (``offline``, ``timed out``, ``cancelled`` …)."""
 
     target: Target
     code: int | None
@@ -34,17 +34,20 @@ class Result:
 
 
 class Channel(Protocol):
-    """Runs shell commands on machines; safe between threads."""
+    """Runs shell commands on machines as root; safe between threads."""
 
     name: str
     """``ssm`` or ``ssh``."""
 
-    def run(
-        self, targets: Sequence[Target], command: str, *, deadline: float, stdin: bytes = b""
-    ) -> list[Result]:
-        """Run ``command`` (a shell script, no secret in it) on all targets at once.
+    def run(self, targets: Sequence[Target], command: str, *, deadline: float) -> list[Result]:
+        """Run ``command`` (a shell script with no secret in it) on all targets at once.
 
         Waits at most ``deadline`` seconds, then cancels what still runs. Results come in the
-        order of ``targets``. A secret goes through ``stdin`` or a parameter that the machine reads.
+        order of ``targets``. Secrets never travel this way: machines read them from SSM.
         """
         ...
+
+
+def worst(results: Sequence[Result]) -> int:
+    """The exit code of several results together: 0 only if all are; no code counts as 1."""
+    return max((1 if r.code is None else r.code for r in results), default=0)
