@@ -96,8 +96,10 @@ module HubBase
       end
     end
 
-    # Bytes as "64G" where that is exact, as JupyterHub and hubdeploy read it.
+    # Bytes as "64G" where that is exact, as JupyterHub and hubdeploy read it; text as it is.
     def size(bytes)
+      return bytes if bytes.is_a?(String)
+
       { 'T' => 40, 'G' => 30, 'M' => 20, 'K' => 10 }.each do |suffix, power|
         return "#{bytes >> power}#{suffix}" if bytes >= (1 << power) && (bytes % (1 << power)).zero?
       end

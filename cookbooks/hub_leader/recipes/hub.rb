@@ -7,7 +7,8 @@ package 'python3-venv' do
 end
 
 # the agent's own installation carries the versions that this release was tested with
-pinned = Dir.glob("#{node['hub_leader']['home']}/venv/lib/python3*/site-packages/hubdeploy/_assets/constraints.txt").first
+assets = "#{node['hub_leader']['home']}/venv/lib/python3*/site-packages/hubdeploy/_assets"
+pinned = Dir.glob("#{assets}/constraints.txt").first
 
 hub_venv node['hub_leader']['venv'] do
   wheel(lazy { HubLeader::Wheel.path(node['hub_leader']['home']) })
