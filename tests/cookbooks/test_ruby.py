@@ -94,10 +94,10 @@ def test_attributes_that_recipes_read_have_defaults() -> None:
 
 def test_dockers_own_networks_and_the_swarms_do_not_overlap() -> None:
     for pool in ("10.200.0.0/14", "172.20.0.0/16", "192.168.0.0/18"):
-        lower, upper = map(ipaddress.ip_network, call("HubBase::Pool.halves", pool))
-        bridge = ipaddress.ip_interface(call("HubBase::Pool.bridge", pool))
+        lower, upper = map(ipaddress.IPv4Network, call("HubBase::Pool.halves", pool))
+        bridge = ipaddress.IPv4Interface(call("HubBase::Pool.bridge", pool))
         assert not lower.overlaps(upper)
-        assert list(ipaddress.ip_network(pool).subnets()) == [lower, upper]
+        assert list(ipaddress.IPv4Network(pool).subnets()) == [lower, upper]
         assert bridge.network.subnet_of(lower)
         assert bridge.ip not in (bridge.network.network_address, bridge.network.broadcast_address)
 

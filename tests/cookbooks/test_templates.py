@@ -28,13 +28,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a self-signed certificate, laid out as the leader's state is."""
     state = tmp_path_factory.mktemp("state")
     (state / "tls").mkdir()
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-        + ["-nodes", "-days", "2", "-subj", "/CN=notebooks.example.org"]
-        + ["-keyout", state / "tls/privkey.pem", "-out", state / "tls/fullchain.pem"],
-        check=True,
-        capture_output=True,
+    make = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+        "-subj /CN=notebooks.example.org -keyout privkey.pem -out fullchain.pem"
     )
+    subprocess.run(make.split(), cwd=state / "tls", check=True, capture_output=True)
     x509.load_pem_x509_certificate((state / "tls/fullchain.pem").read_bytes())
     return state
 
