@@ -27,6 +27,10 @@ COMMANDS = (
     "status",
     "scale",
     "down",
+    "logs",
+    "ssh",
+    "run",
+    "open_",
     "config",
     "secret",
 )

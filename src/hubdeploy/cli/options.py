@@ -63,3 +63,7 @@ Machines = Annotated[
         rich_help_panel=TARGET,
     ),
 ]
+Via = Annotated[
+    str | None,
+    typer.Option("--via", help="How to reach machines: auto, ssm or ssh.", rich_help_panel=TARGET),
+]

@@ -38,6 +38,13 @@ def emit(kind: str, data: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(body, indent=2, default=str) + "\n")
 
 
+def plain(text: str, *, stderr: bool = False) -> None:
+    """One line as it is: no wrapping, no markup; for logs and other programs' output."""
+    stream = sys.stderr if stderr else sys.stdout
+    stream.write(text + "\n")
+    stream.flush()
+
+
 def confirm(question: str) -> bool:
     """Ask at the terminal; without one, refuse: nobody is there to answer."""
     if not sys.stdin.isatty():

@@ -1,0 +1,62 @@
+"""The channel that a command uses to reach machines: chosen, or forced by ``--via``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hubdeploy.errors import ConfigError, RemoteError
+
+if TYPE_CHECKING:
+    from hubdeploy.cli.deployment import Opened
+    from hubdeploy.operate.status import Machine
+    from hubdeploy.remote.channel import Channel
+    from hubdeploy.remote.ssh import SshChannel
+
+USER = "admin"
+"""The login of Debian's images; Ubuntu's is ``ubuntu``."""
+
+
+def channel(opened: Opened, there: Sequence[Machine], *, via: str | None = None) -> Channel:
+    """Run Command where any agent answers, else SSH if the operator's address is let in."""
+    from hubdeploy.remote.ssm import SsmChannel
+
+    kind = via or opened.config.access.channel
+    if kind not in ("auto", "ssm", "ssh"):
+        raise ConfigError(f"--via {kind}: no such channel", hint="auto, ssm or ssh")
+    ssm = SsmChannel(aws=opened.aws, bucket=opened.names.bucket)
+    if kind == "ssm":
+        return ssm
+    if kind == "ssh":
+        return ssh(opened, there)
+    running = {machine.instance_id for machine in there if machine.state == "running"}
+    if not running or ssm.online() & running:
+        return ssm
+    if opened.config.access.operator_cidrs:
+        return ssh(opened, there)
+    raise RemoteError(
+        "no machine answers Run Command, and SSH is closed",
+        hint="wait for the machines' boot, or open SSH with access.operator_cidrs",
+    )
+
+
+def ssh(opened: Opened, there: Sequence[Machine]) -> SshChannel:
+    """SSH with the deployment's key and the host keys that the machines published."""
+    from hubdeploy.cli.deployment import state_dir
+    from hubdeploy.operate.choose import jump
+    from hubdeploy.remote.keys import key_file, pinned
+    from hubdeploy.remote.ssh import SshChannel
+
+    configured = opened.config.access.ssh_key
+    # a configured public key means: its private half is in the agent or beside it
+    beside = Path(configured).expanduser().with_suffix("") if configured else None
+    hop = jump(there)
+    return SshChannel(
+        user=USER,
+        key=(beside if beside and beside.exists() else None)
+        if configured
+        else key_file(state_dir(), opened.names.deployment),
+        host_keys=lambda ids: pinned(ids, aws=opened.aws, names=opened.names),
+        jump=hop.target if hop else None,
+    )

@@ -1,0 +1,153 @@
+"""What a check is, and how many of them run at once without one holding up the rest."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
+
+from hubdeploy.doctor.context import DoctorContext
+from hubdeploy.errors import ConfigError, HubdeployError
+from hubdeploy.pipeline.step import Finding, Severity
+
+
+class Stage(StrEnum):
+    """When a check makes sense."""
+
+    BEFORE = "before"
+    """Can `up` succeed here? Needs no deployment."""
+    AFTER = "after"
+    """Is what stands healthy? Needs a deployment."""
+    ALWAYS = "always"
+
+
+class Check(ABC):
+    """One rule. ``find`` reads only and returns what is wrong (nothing: all is well).
+
+    ``repair``, where there is one, mends what ``find`` found, is safe to run at any time, and
+    says what it did.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    stage: ClassVar[Stage]
+    deadline: ClassVar[float] = 20.0
+
+    def __init__(self, ctx: DoctorContext) -> None:
+        self.ctx = ctx
+
+    @abstractmethod
+    def find(self) -> Iterable[Finding]:
+        """The findings; an error that AWS or a machine gives is a finding too (the caller's)."""
+
+    repair: Callable[[], str] | None = None
+
+    def error(self, message: str, *, hint: str = "", subject: str = "") -> Finding:
+        return Finding(
+            severity=Severity.ERROR, subject=subject or self.name, message=message, hint=hint
+        )
+
+    def warning(self, message: str, *, hint: str = "", subject: str = "") -> Finding:
+        return Finding(
+            severity=Severity.WARNING, subject=subject or self.name, message=message, hint=hint
+        )
+
+
+@dataclass(kw_only=True)
+class Report:
+    """One check's findings, how long it took (seconds) and what its repair did."""
+
+    name: str
+    title: str
+    findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+    repaired: str = ""
+    repairable: bool = False
+
+    @property
+    def severity(self) -> Severity:
+        levels = [finding.severity for finding in self.findings]
+        for level in (Severity.ERROR, Severity.WARNING):
+            if level in levels:
+                return level
+        return Severity.OK
+
+
+def chosen(
+    checks: Sequence[type[Check]],
+    *,
+    only: Collection[str] = (),
+    skip: Collection[str] = (),
+) -> list[type[Check]]:
+    """Those whose name begins with one of ``only`` (all, if none) and with none of ``skip``."""
+    names = {check.name for check in checks}
+    for wanted in (*only, *skip):
+        if not any(name.startswith(wanted) for name in names):
+            raise ConfigError(
+                f"no check is called {wanted!r}", hint="`hubdeploy doctor --list` names them all"
+            )
+    return [
+        check
+        for check in checks
+        if (not only or check.name.startswith(tuple(only)))
+        and not (skip and check.name.startswith(tuple(skip)))
+    ]
+
+
+def run(
+    checks: Sequence[Check],
+    *,
+    fix: bool = False,
+    done: Callable[[Report], object] = id,
+) -> list[Report]:
+    """Run all checks in parallel; one past its deadline becomes a warning and is left behind."""
+    pool = ThreadPoolExecutor(min(16, len(checks) or 1), thread_name_prefix="check")
+    try:
+        began = time.monotonic()
+        futures = [pool.submit(_examine, check, fix) for check in checks]
+        reports: list[Report] = []
+        for check, future in zip(checks, futures, strict=True):
+            # a check behind a full pool is given the time that it waited
+            left = max(0.1, began + 2 * check.deadline - time.monotonic())
+            try:
+                report = future.result(timeout=left)
+            except FutureTimeout:
+                report = Report(name=check.name, title=check.title, seconds=check.deadline)
+                report.findings.append(
+                    check.warning(
+                        f"did not finish within {check.deadline:.0f} s",
+                        hint=f"try it alone: hubdeploy doctor --only {check.name}",
+                    )
+                )
+            reports.append(report)
+            done(report)
+        return reports
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _examine(check: Check, fix: bool) -> Report:
+    began = time.monotonic()
+    report = Report(name=check.name, title=check.title, repairable=check.repair is not None)
+    report.findings = _findings(check)
+    if fix and report.findings and check.repair is not None:
+        try:
+            report.repaired = check.repair()
+        except HubdeployError as error:
+            report.repaired = f"could not be repaired: {error.message}"
+        else:
+            report.findings = _findings(check)
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def _findings(check: Check) -> list[Finding]:
+    try:
+        return list(check.find())
+    except HubdeployError as error:
+        return [check.error(error.message, hint=error.hint)]
