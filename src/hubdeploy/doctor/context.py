@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,14 @@ from hubdeploy.remote.channel import Channel
 
 FACTS = "/opt/hubdeploy/venv/bin/hubdeploy-node doctor"
 """Prints one JSON object of facts about the machine, see :mod:`hubdeploy.node`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceSize:
+    """Memory in bytes, and vCPUs."""
+
+    memory: int
+    vcpus: int
 
 
 @dataclass(kw_only=True)
@@ -36,6 +45,27 @@ class DoctorContext:
     def status(self) -> Status:
         """Machines, group, limits, address."""
         return self.inventory.once("status", lambda: read(aws=self.aws, names=self.names))
+
+    def instance_types(self, kinds: Sequence[str]) -> dict[str, InstanceSize]:
+        """Sizes of the types that EC2 knows among ``kinds``; one read for each set of them."""
+        wanted = sorted(set(kinds))
+
+        def ask() -> dict[str, InstanceSize]:
+            found = self.aws.pages(
+                "ec2",
+                "describe_instance_types",
+                "InstanceTypes",
+                Filters=[{"Name": "instance-type", "Values": wanted}],
+            )
+            return {
+                item["InstanceType"]: InstanceSize(
+                    memory=item["MemoryInfo"]["SizeInMiB"] << 20,
+                    vcpus=item["VCpuInfo"]["DefaultVCpus"],
+                )
+                for item in found
+            }
+
+        return self.inventory.once(f"types {wanted}", ask)
 
     def machines(self, role: str | None = None) -> list[Machine]:
         """Those that run, of one role or all."""
