@@ -27,6 +27,7 @@ COMMANDS = (
     "status",
     "scale",
     "down",
+    "doctor",
     "logs",
     "ssh",
     "run",

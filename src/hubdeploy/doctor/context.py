@@ -36,6 +36,8 @@ class DoctorContext:
     aws: Aws
     channel: Channel
     sandbox: bool = False
+    resolver: tuple[str, int] | None = None
+    """Address and port of the DNS server to ask, if not the system's."""
 
     @cached_property
     def inventory(self) -> Inventory:
@@ -66,6 +68,20 @@ class DoctorContext:
             }
 
         return self.inventory.once(f"types {wanted}", ask)
+
+    def name_servers(self, domain: str) -> set[str]:
+        """The name servers of a domain as this machine's resolver sees them, or none."""
+        import dns.exception
+        import dns.resolver
+
+        resolver = dns.resolver.Resolver()
+        if self.resolver is not None:
+            resolver.nameservers, resolver.port = [self.resolver[0]], self.resolver[1]
+        try:
+            answer = resolver.resolve(domain, "NS", lifetime=8)
+        except dns.exception.DNSException:
+            return set()
+        return {str(item.target).rstrip(".").lower() for item in answer}
 
     def machines(self, role: str | None = None) -> list[Machine]:
         """Those that run, of one role or all."""

@@ -1,0 +1,142 @@
+"""``hubdeploy doctor``: can it succeed here, is it healthy, what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hubdeploy.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hubdeploy.doctor.check import Report
+
+EPILOG = "Example: hubdeploy doctor --fix"
+
+
+def doctor(
+    config: options.Config = options.DEFAULT,
+    sandbox: options.Sandbox = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely.")] = False,
+    spawn: Annotated[
+        bool, typer.Option("--spawn", help="Also start a server and run a notebook cell.")
+    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Only checks whose name begins so.")
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option("--skip", help="Not those whose name begins so.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings exit with 2.")] = False,
+    list_only: Annotated[bool, typer.Option("--list", help="Only name the checks.")] = False,
+    via: options.Via = None,
+    profile: options.Profile = None,
+    region: options.Region = None,
+    as_json: options.Json = False,
+) -> None:
+    """Check whether `up` can succeed, or, once it has, whether everything is healthy.
+
+    Exit code 0: healthy; 1: errors; 2: warnings, with --strict.
+    """
+    from hubdeploy.cli.channels import channel
+    from hubdeploy.cli.deployment import open_deployment
+    from hubdeploy.cli.output import console, emit, plain
+    from hubdeploy.doctor import all_checks, for_stage
+    from hubdeploy.doctor.check import chosen, run
+    from hubdeploy.doctor.context import DoctorContext
+    from hubdeploy.operate.status import read
+    from hubdeploy.pipeline.step import Severity
+
+    checks = chosen(all_checks(), only=only or (), skip=skip or ())
+    if list_only:
+        for check in checks:
+            plain(f"{check.name:24} {check.title}")
+        return
+    opened = open_deployment(path=config, sandbox=sandbox, profile=profile, region=region)
+    now = read(aws=opened.aws, names=opened.names)
+    checks = [
+        check
+        for check in for_stage(checks, standing=now.exists)
+        if spawn or not check.name.startswith("spawn")
+    ]
+    ctx = DoctorContext(
+        config=opened.config,
+        names=opened.names,
+        aws=opened.aws,
+        channel=channel(opened, now.machines, via=via),
+        sandbox=opened.sandbox is not None,
+    )
+    out = console()
+    reports = run(
+        [check(ctx) for check in checks],
+        fix=fix,
+        done=id if as_json else lambda report: _show(report, out=out, fix=fix),
+    )
+    levels = [report.severity for report in reports]
+    errors, warnings = levels.count(Severity.ERROR), levels.count(Severity.WARNING)
+    if as_json:
+        emit("doctor", {"healthy": not errors, **_dict(reports)})
+    else:
+        state = "with a deployment" if now.exists else "before `up`"
+        out.print(f"{len(reports)} checks {state}: {errors} errors, {warnings} warnings.")
+    if errors:
+        raise typer.Exit(1)
+    if warnings and strict:
+        raise typer.Exit(2)
+
+
+def _show(report: Report, *, out: object, fix: bool) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from hubdeploy.pipeline.step import Severity
+
+    assert isinstance(out, Console)
+    marks = {
+        Severity.OK: ("ok  ", "green"),
+        Severity.WARNING: ("warn", "yellow"),
+        Severity.ERROR: ("FAIL", "bold red"),
+    }
+    mark, style = marks[report.severity]
+    line = Text(mark, style=style)
+    line.append(f"  {report.name:22}", style="dim")
+    line.append(f"  {report.title}", style="")
+    out.print(line, soft_wrap=True)
+    for finding in report.findings:
+        out.print(Text(f"      {finding.message}"), soft_wrap=True)
+        if finding.hint:
+            out.print(Text(f"      -> {finding.hint}", style="dim"), soft_wrap=True)
+    if report.findings and report.repairable and not fix:
+        out.print(Text("      -> --fix mends this", style="dim"))
+    if report.repaired:
+        out.print(Text(f"      fixed: {report.repaired}", style="cyan"), soft_wrap=True)
+
+
+def _dict(reports: Sequence[Report]) -> dict[str, object]:
+    return {
+        "checks": [
+            {
+                "name": report.name,
+                "title": report.title,
+                "severity": report.severity.value,
+                "seconds": round(report.seconds, 3),
+                "repaired": report.repaired,
+                "findings": [
+                    {
+                        "severity": f.severity.value,
+                        "subject": f.subject,
+                        "message": f.message,
+                        "hint": f.hint,
+                    }
+                    for f in report.findings
+                ],
+            }
+            for report in reports
+        ]
+    }
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EPILOG)(doctor)
