@@ -1,0 +1,384 @@
+"""The Docker-Swarm spawner: JupyterHub's side of a user's server.
+
+What differs from the stock SwarmSpawner, each for a failure seen with it: the server goes to the
+fullest worker that fits (so that others empty out and can be ended), every state before 'running'
+counts as alive, a server that lost its machine gets another one and the proxy is told at once,
+removal waits for the container to be gone, the scheduler's own words reach the user, and one look
+at the swarm serves all servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import docker
+from docker.utils import kwargs_from_env
+from dockerspawner import SwarmSpawner
+from jupyterhub.spawner import SpawnException
+from tornado.web import HTTPError
+from traitlets import Dict, Float, List, Unicode, default
+
+from hubdeploy.config import names
+from hubdeploy.config.limits import Limits
+from hubdeploy.errors import HubdeployError
+from hubdeploy.hub import homes, profiles
+from hubdeploy.hub.admission import FLEET_URL, Admission, ask_fleet, local_answer
+from hubdeploy.hub.launch import Launcher, LaunchError
+from hubdeploy.hub.placement import Request
+from hubdeploy.hub.progress import Times, Waiting
+from hubdeploy.hub.service import NANO, Bind, Server
+from hubdeploy.hub.swarm import PASSING, Json, Snapshot, Swarm
+from hubdeploy.hub.tasks import COMING, Sighting, Stage, explain
+
+_LABEL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+SPARE = 5.0
+"""Seconds by which the spawner gives up before the hub does, to say why in its own words."""
+
+
+def service_name(user: str, server: str = "") -> str:
+    """Swarm service of a user's (named) server: a DNS label of at most 63 characters.
+
+    No two servers share one; plain user names stay readable.
+    """
+    if not server and len(user) <= 40 and _LABEL.fullmatch(user):
+        return f"nb-{user}"
+    parts = [re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in (user, server)]
+    readable = "-".join(part[:15].strip("-") for part in parts if part)
+    # the length makes the pair unambiguous
+    digest = homes.digest(f"{len(user)}:{user}{server}")
+    return f"nb-{readable or 'user'}--{digest}"
+
+
+class HubSpawner(SwarmSpawner):  # type: ignore[misc]
+    """Runs each server as a swarm service on the worker that it fits best."""
+
+    deployment = Unicode("", config=True, help="Name of the deployment, a label on each service.")
+    offered = List(config=True, help="Choices of the spawn page (hubdeploy.hub.profiles.Choice).")
+    shared_folders = List(
+        Dict(), config=True, help="Shared folders: dicts with name, mount and writable."
+    )
+    home_mount = Unicode("/home/jovyan", config=True, help="Where users see their own folder.")
+    homes_dir = Unicode(names.HOMES_DIR, config=True, help="Parent of users' folders.")
+    shared_dir = Unicode(names.SHARED_DIR, config=True, help="Parent of shared folders.")
+    efs_dir = Unicode(
+        names.EFS_DIR, config=True, help="Has to be a mount point when a server starts; empty: no."
+    )
+    user_environment = Dict(config=True, help="User name to environment variables.")
+    limits = Dict(config=True, help="Limits that hold while the fleet service does not answer.")
+    fleet_url = Unicode(FLEET_URL, config=True, help="The fleet service; empty: there is none.")
+    fleet_token_file = Unicode("", config=True, help="Holds the token for the fleet's admission.")
+    times_file = Unicode("", config=True, help="Keeps how long starts took; empty: in memory.")
+    stop_deadline = Float(60.0, config=True, help="Seconds that a stop waits for the container.")
+
+    _swarm: ClassVar[Swarm | None] = None
+    _times: ClassVar[Times | None] = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._launch: Launcher | None = None
+        self._waiting: Waiting | None = None
+        self._chosen: profiles.Choice | None = None
+        self._rerouting = False
+        self._docker_away = False
+
+    # --- parts ----------------------------------------------------------------------------------
+
+    @property
+    def swarm(self) -> Swarm:
+        """One for all spawners of the hub."""
+        if HubSpawner._swarm is None:
+            HubSpawner._swarm = Swarm(self._connect)
+        return HubSpawner._swarm
+
+    def _connect(self) -> Any:
+        kwargs = {"version": "auto", "timeout": 30, **kwargs_from_env(), **self.client_kwargs}
+        return docker.APIClient(**kwargs)
+
+    @property
+    def times(self) -> Times:
+        if HubSpawner._times is None:
+            HubSpawner._times = Times.load(Path(self.times_file) if self.times_file else None)
+        return HubSpawner._times
+
+    @property
+    def launcher(self) -> Launcher:
+        if self._launch is None or self._launch.name != self.object_name:
+            self._launch = Launcher(
+                self.swarm, self.object_name, port=self.port, stop_deadline=self.stop_deadline
+            )
+        return self._launch
+
+    @default("object_name")  # type: ignore[untyped-decorator]
+    def _object_name_default(self) -> str:
+        return service_name(self.user.name, self.name)
+
+    # --- choosing -------------------------------------------------------------------------------
+
+    @default("options_form")  # type: ignore[untyped-decorator]
+    def _default_options_form(self) -> str | Callable[[Any], str]:
+        if len(self.offered) < 2:
+            return ""
+        # made anew each time, so that the last choice is the one that is ticked
+        return lambda spawner: profiles.form(
+            spawner.offered, chosen=(spawner.user_options or {}).get(profiles.FIELD, "")
+        )
+
+    @default("options_from_form")  # type: ignore[untyped-decorator]
+    def _default_options_from_form(self) -> Callable[[dict[str, list[str]]], dict[str, str]]:
+        return profiles.from_form
+
+    @default("apply_user_options")  # type: ignore[untyped-decorator]
+    def _default_apply_user_options(self) -> Callable[[Any, dict[str, Any]], None]:
+        return lambda spawner, options: spawner.choose(options)
+
+    def choose(self, options: dict[str, Any]) -> None:
+        """Take on the profile that *options* name. HTTP 400 for anything that is not offered."""
+        try:
+            choice = profiles.choose(self.offered, options)
+        except HubdeployError as error:
+            raise HTTPError(400, f"{error.message}; {error.hint}") from error
+        self._chosen = choice
+        self.image = choice.image
+        self.mem_guarantee = self.mem_limit = choice.memory
+        self.cpu_guarantee = choice.cpu
+
+    @property
+    def request(self) -> Request:
+        """What the server reserves."""
+        return Request(
+            memory=int(self.mem_guarantee or 0),
+            cpu=int((self.cpu_guarantee or 0) * NANO),
+            instance_type=self._chosen.instance_type if self._chosen else "",
+        )
+
+    def get_env(self) -> dict[str, str]:
+        env: dict[str, str] = super().get_env()
+        env.update(self.user_environment.get(self.user.name, {}))
+        return {name: str(value) for name, value in env.items() if value is not None}
+
+    # --- starting -------------------------------------------------------------------------------
+
+    async def start(self) -> tuple[str, int]:
+        """Address and port of the running notebook. SpawnException says why there is none."""
+        if self._chosen is None:
+            self.choose(self.user_options or {})
+        self._waiting = Waiting(self.times, time.monotonic, image=self.image)
+        deadline = time.monotonic() + max(1.0, self.start_timeout - SPARE)
+        try:
+            seen = await self._start(deadline)
+        except LaunchError as error:
+            self.log.warning("%s does not start: %s", self._log_name, error.message)
+            status = 500 if error.reason in ("docker", "timeout") else 400
+            raise SpawnException(
+                error.message, reason=error.reason, status_code=503 if status == 500 else 400
+            ) from error
+        except homes.HomeError as error:
+            self.log.error("%s: %s (%s)", self._log_name, error.message, error.hint)
+            raise SpawnException(
+                "Your files cannot be reached at the moment. Try again later, or ask an admin.",
+                reason="files",
+                log_message=error.message,
+                status_code=503,
+            ) from error
+        except PASSING as error:
+            self.log.error("%s: Docker does not answer: %s", self._log_name, error)
+            raise SpawnException(
+                "The hub cannot reach its machines at the moment. Try again in a minute.",
+                reason="docker",
+                status_code=503,
+            ) from error
+        self._waiting.finish()
+        self._waiting.enter(Stage.RUNNING)
+        return seen.address, seen.port
+
+    async def _start(self, deadline: float) -> Sighting:
+        launcher = self.launcher
+        launcher.waiting = self._waiting
+        answer = await self._ask()
+        binds = await asyncio.to_thread(self._folders)
+
+        async def still() -> None:
+            if launcher.waiting and launcher.waiting.stage is Stage.MACHINE:
+                await self._ask()
+
+        def admit(snapshot: Snapshot) -> None:
+            if answer is None:
+                self._refuse_unless(self._by_limits(snapshot))
+
+        seen = await launcher.launch(
+            self._wanted(binds), admit=admit, deadline=deadline, still=still
+        )
+        self.object_id = await self._service_id()
+        return seen
+
+    async def _service_id(self) -> str:
+        service = (await self.swarm.snapshot(max_age=5)).service(self.object_name)
+        return str(service["ID"]) if service else ""
+
+    async def _ask(self) -> Admission | None:
+        """The fleet's answer; None: it gave none. Raises SpawnException when it refuses."""
+        if not self.fleet_url:
+            return None
+        token = Path(self.fleet_token_file) if self.fleet_token_file else None
+        answer = await asyncio.to_thread(
+            ask_fleet, self.user.name, self.request, url=self.fleet_url, token_file=token
+        )
+        if answer is not None:
+            self._refuse_unless(answer)
+            if self._waiting is not None:
+                self._waiting.tell(reason=answer.reason, eta=answer.eta)
+        return answer
+
+    def _by_limits(self, snapshot: Snapshot) -> Admission:
+        return local_answer(
+            self.user.name,
+            self.request,
+            limits=Limits.from_mapping(self.limits),
+            active_users={
+                spec["Labels"][names.LABEL_USER]
+                for spec in (service["Spec"] for service in snapshot.services.values())
+                if names.LABEL_USER in (spec.get("Labels") or {})
+            },
+            nodes=snapshot.views(),
+        )
+
+    def _refuse_unless(self, answer: Admission) -> None:
+        if not answer.allowed:
+            text = answer.reason or "There is no room for another server. Try again later."
+            raise SpawnException(text, reason="limit", status_code=429)
+
+    def _folders(self) -> list[Bind]:
+        mount = Path(self.efs_dir) if self.efs_dir else None
+        home = homes.ensure_home(self.user.name, parent=Path(self.homes_dir), mount=mount)
+        binds = [Bind(source=str(home), target=self.home_mount)]
+        for folder in self.shared_folders:
+            path = homes.ensure_shared(
+                folder["name"],
+                parent=Path(self.shared_dir),
+                writable=folder["writable"],
+                mount=mount,
+            )
+            binds.append(
+                Bind(source=str(path), target=folder["mount"], read_only=not folder["writable"])
+            )
+        return binds
+
+    def _wanted(self, binds: Sequence[Bind]) -> Server:
+        return Server(
+            name=self.object_name,
+            user=self.user.name,
+            server=self.name,
+            deployment=self.deployment,
+            image=self.image,
+            args=[*self.cmd, *self.get_args()],
+            env=self.get_env(),
+            binds=binds,
+            memory=self.request.memory,
+            cpu=self.request.cpu,
+            cpu_limit=int((self.cpu_limit or 0) * NANO),
+            port=self.port,
+            instance_type=self.request.instance_type,
+        )
+
+    async def progress(self) -> AsyncGenerator[dict[str, Any], None]:
+        """Events for the page that a waiting user sees: at each change, and every ten seconds."""
+        last, told_at = "", 0.0
+        while self._spawn_pending:
+            waiting = self._waiting
+            now = time.monotonic()
+            if waiting is not None:
+                words = f"{waiting.words()}{waiting.reason}{len(waiting.notes)}"
+                if words != last or now - told_at >= 10:
+                    last, told_at = words, now
+                    yield waiting.event()
+            await asyncio.sleep(0.5)
+
+    # --- watching -------------------------------------------------------------------------------
+
+    async def poll(self) -> int | str | None:
+        """None while the server is alive, which it also is while nothing can be learnt of it."""
+        try:
+            snapshot, seen = await self.launcher.look(max_age=max(1.0, self.poll_interval / 2))
+            if seen.stage is Stage.GONE:
+                # a listing may be older than the service
+                snapshot, seen = await self.launcher.look(max_age=0)
+        except PASSING as error:
+            if not self._docker_away:
+                self.log.warning("%s: Docker does not answer: %s", self._log_name, error)
+            self._docker_away = True
+            return None
+        self._docker_away = False
+        if seen.stage is Stage.RUNNING:
+            await self._follow(seen)
+            return None
+        if self._spawn_pending or self._stop_pending or self._waiting_for_start:
+            return await self._final(seen) if seen.stage not in (*COMING, Stage.LOST) else None
+        why = await self.launcher.keep(snapshot, seen, patience=float(self.start_timeout))
+        if why:
+            return await self._final(seen, why)
+        return None
+
+    @property
+    def _waiting_for_start(self) -> bool:
+        return bool(getattr(self, "_start_pending", False))
+
+    async def _final(self, seen: Sighting, why: str = "") -> int | str:
+        """The server is over: clear its service away (the hub does not stop what has stopped)."""
+        if seen.stage is Stage.GONE:
+            return 0
+        text = explain(seen, image=self.image, memory=self.request.memory)
+        if seen.stage in (*COMING, Stage.LOST):
+            text = why or text
+        self.log.warning("%s: %s", self._log_name, text)
+        await self.launcher.discard()
+        return text
+
+    async def _follow(self, seen: Sighting) -> None:
+        """The server has another address than the proxy knows: tell it at once."""
+        if not (self.ready and self.server and seen.address):
+            return
+        now = (self.server.ip, self.server.port)
+        if now == (seen.address, seen.port) and not self._rerouting:
+            return
+        self.log.warning("%s is at %s:%s now", self._log_name, seen.address, seen.port)
+        self._rerouting = True
+        self.server.ip, self.server.port = seen.address, seen.port
+        self.user.db.commit()
+        try:
+            await self.user.settings["proxy"].add_user(self.user, self.name)
+        except Exception as error:  # noqa: BLE001 - whatever the proxy's client raises
+            self.log.warning("%s: the proxy was not told (%s)", self._log_name, error)
+        else:
+            self._rerouting = False
+
+    async def get_url(self) -> str:
+        """After a restart of the hub: where the server is, waiting for one that is on its way."""
+        launcher = self.launcher
+        try:
+            seen = await launcher.until_running(
+                deadline=time.monotonic() + self.start_timeout,
+                image=self.image,
+                memory=self.request.memory,
+            )
+        except (LaunchError, *PASSING) as error:
+            self.log.warning("%s: %s", self._log_name, error)
+            return str(self.server.url)
+        base = self.server.base_url if self.server else "/"
+        return f"http://{seen.address}:{seen.port}{base}"
+
+    # --- stopping -------------------------------------------------------------------------------
+
+    async def stop(self, now: bool = False) -> None:  # noqa: ARG002 - the hub's signature
+        """Remove the service and wait for its container to go. Users' files are left alone."""
+        await self.launcher.remove()
+        self.object_id = ""
+        self.clear_state()
+
+    async def get_object(self) -> Json | None:
+        """The service as Docker shows it, None when there is none."""
+        return (await self.swarm.snapshot(max_age=0)).service(self.object_name)

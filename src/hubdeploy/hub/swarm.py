@@ -1,0 +1,177 @@
+"""The hub's one view of the swarm, shared by all spawners.
+
+A hub with a thousand servers must not ask Docker about each of them in turn. All spawners look
+at one snapshot (three listings, made at most as often as somebody needs a newer one, and only
+once for all who wait), and what the hub itself has just created, updated or removed is laid over
+it until a listing that began later shows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import requests
+from docker.errors import APIError, DockerException
+
+from hubdeploy.hub.placement import NodeView, node_views
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+THREADS = 8
+#: what the Docker engine or the way to it may do in passing
+PASSING = (APIError, DockerException, requests.RequestException, OSError)
+
+
+class Client(Protocol):
+    """The part of docker-py's ``APIClient`` that is used here."""
+
+    def nodes(self) -> list[Json]: ...
+    def services(self) -> list[Json]: ...
+    def tasks(self) -> list[Json]: ...
+
+
+def status_of(error: BaseException) -> int:
+    """HTTP status of a Docker API error, 0 when there was no answer."""
+    response = getattr(error, "response", None)
+    return int(getattr(response, "status_code", 0) or 0)
+
+
+@dataclass(kw_only=True)
+class Snapshot:
+    """All nodes, services and tasks at one time. ``begun``: monotonic time before the listing."""
+
+    begun: float
+    nodes: dict[str, Json]
+    services: dict[str, Json]
+    """By name."""
+    tasks: dict[str, list[Json]]
+    """By service id."""
+    _views: list[NodeView] | None = field(default=None, repr=False)
+
+    def service(self, name: str) -> Json | None:
+        return self.services.get(name)
+
+    def tasks_of(self, service: Json | None) -> list[Json]:
+        return self.tasks.get(str(service["ID"]), []) if service else []
+
+    def views(self, *, without: str = "") -> list[NodeView]:
+        """Nodes with what is reserved on them, *without* counting one service (by id)."""
+        if without:
+            return self._fresh_views(without)
+        if self._views is None:
+            self._views = self._fresh_views("")
+        return self._views
+
+    def _fresh_views(self, without: str) -> list[NodeView]:
+        return node_views(
+            self.nodes.values(),
+            [t for of, tasks in self.tasks.items() if of != without for t in tasks],
+            [s for s in self.services.values() if s["ID"] != without],
+        )
+
+    def put(self, service: Json) -> None:
+        """Lay a service that was just created or changed over the listing."""
+        self.services[service["Spec"]["Name"]] = service
+        self._views = None
+
+    def drop(self, name: str) -> None:
+        self.services.pop(name, None)
+        self._views = None
+
+
+class Swarm:
+    """Docker's swarm API off the event loop. One per hub process, used from its loop only."""
+
+    def __init__(self, connect: Callable[[], Any], *, threads: int = THREADS) -> None:
+        self._connect = connect
+        self._local = threading.local()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="docker")
+        self._last: Snapshot | None = None
+        self._listing: asyncio.Task[Snapshot] | None = None
+        self._own: dict[str, tuple[float, Json | None]] = {}
+
+    def _client(self) -> Any:
+        # one client a thread: requests sessions make no promise to be shared
+        client = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = self._connect()
+        return client
+
+    def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self._client(), method)(*args, **kwargs)
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        """``APIClient.METHOD(*args, **kwargs)`` in a thread; its errors come through."""
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._pool, lambda: self._call(method, *args, **kwargs))
+
+    async def snapshot(self, *, max_age: float = 0.5) -> Snapshot:
+        """A view no older than *max_age* seconds. Raises one of PASSING when Docker fails."""
+        oldest = time.monotonic() - max_age
+        if self._last is not None and self._last.begun >= oldest:
+            return self._last
+        running = self._listing
+        if running is not None and max_age <= 0:
+            # it began before this call: what the caller asks for is newer
+            await asyncio.wait([running])
+            running = self._listing
+        if running is None or running.done():
+            running = self._listing = asyncio.create_task(self._list())
+        return await asyncio.shield(running)
+
+    async def _list(self) -> Snapshot:
+        begun = time.monotonic()
+        nodes, services, tasks = await asyncio.gather(
+            self.call("nodes"), self.call("services"), self.call("tasks")
+        )
+        by_service: dict[str, list[Json]] = {}
+        for task in tasks:
+            by_service.setdefault(str(task.get("ServiceID", "")), []).append(task)
+        snapshot = Snapshot(
+            begun=begun,
+            nodes={str(node["ID"]): node for node in nodes},
+            services={str(service["Spec"]["Name"]): service for service in services},
+            tasks=by_service,
+        )
+        self._overlay(snapshot)
+        self._last = snapshot
+        return snapshot
+
+    def _overlay(self, snapshot: Snapshot) -> None:
+        for name, (at, service) in list(self._own.items()):
+            if at < snapshot.begun:
+                del self._own[name]
+            elif service is None:
+                snapshot.drop(name)
+            else:
+                snapshot.put(service)
+
+    def expect(self, service: Json) -> None:
+        """From now on *service* counts, although no listing shows it yet."""
+        self._own[service["Spec"]["Name"]] = (time.monotonic(), service)
+        if self._last is not None:
+            self._last.put(service)
+
+    def forget(self, name: str) -> None:
+        """From now on the service *name* is gone (or never came to be)."""
+        self._own[name] = (time.monotonic(), None)
+        if self._last is not None:
+            self._last.drop(name)
+
+    def unexpect(self, name: str) -> None:
+        """What was expected of *name* did not come true: only a new listing tells."""
+        self._own.pop(name, None)
+        self._last = None
+
+
+def provisional(name: str, spec: Mapping[str, Any]) -> Json:
+    """A stand-in for a service whose creation is under way."""
+    return {"ID": f"coming:{name}", "Version": {"Index": 0}, "Spec": dict(spec)}
