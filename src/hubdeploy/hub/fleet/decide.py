@@ -53,7 +53,7 @@ def decide(observation: Observation, limits: Limits, policy: Policy) -> list[Act
     else:
         actions += shrink(observation, limits, policy, have, lives)
     actions += at_least(observation, limits, policy, have, lives, actions)
-    actions += over_limit(observation, limits, have)
+    actions += over_limit(observation, limits, have, actions)
     return actions
 
 

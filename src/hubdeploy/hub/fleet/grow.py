@@ -143,7 +143,7 @@ def _more(group: Group, count: int, lives: Lives, have: Supply, *, reason: str) 
     lives.desired[group.name] = desired
     have.nodes += count
     have.memory += count * group.memory
-    yield SetDesired(reason=reason, group=group.name, desired=desired, before=group.desired)
+    yield SetDesired(reason=reason, group=group.name, desired=desired, before=live)
 
 
 def _reuse(observation: Observation, short: list[Pending]) -> Iterator[Activate]:
@@ -159,7 +159,7 @@ def _reuse(observation: Observation, short: list[Pending]) -> Iterator[Activate]
     for worker in sorted(workers, key=lambda w: (-w.launched, w.instance)):
         if not short:
             return
-        room = Pending(user="", memory=0, since=0.0)
+        for_people = False
         free_memory = worker.memory - worker.memory_reserved
         free_cpu = worker.cpu - worker.cpu_reserved
         left: list[Pending] = []
@@ -169,11 +169,11 @@ def _reuse(observation: Observation, short: list[Pending]) -> Iterator[Activate]
             if fits and right:
                 free_memory -= request.memory
                 free_cpu -= request.cpu
-                room = request
+                for_people |= bool(request.user)
             else:
                 left.append(request)
         if len(left) < len(short):
-            words = "servers wait" if room.user else "free places are missing"
+            words = "servers wait" if for_people else "free places are missing"
             yield Activate(
                 reason=f"needed after all: {words}", instance=worker.instance, node=worker.node
             )

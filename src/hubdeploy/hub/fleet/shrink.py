@@ -21,6 +21,8 @@ from hubdeploy.hub.fleet.model import (
 )
 from hubdeploy.hub.fleet.retire import Lives, in_use
 
+LEAVING = (Life.CORDONED, Life.DRAINING, Life.DOWN)
+
 
 def shrink(
     observation: Observation, limits: Limits, policy: Policy, have: Supply, lives: Lives
@@ -96,20 +98,27 @@ def _shrink_missing(
         )
 
 
-def over_limit(observation: Observation, limits: Limits, have: Supply) -> Iterator[Action]:
+def over_limit(
+    observation: Observation, limits: Limits, have: Supply, actions: list[Action]
+) -> Iterator[Action]:
     """After a limit was lowered: let the least used workers run empty."""
-    active = [w for w in observation.workers if w.life is Life.ACTIVE and w.instance]
-    leaving = [
-        w
-        for w in observation.workers
-        if w.instance and w.life in (Life.CORDONED, Life.DRAINING, Life.DOWN)
-    ]
-    nodes = have.nodes - len(leaving)
-    memory = have.memory - sum(w.memory for w in leaving)
-    for worker in sorted(active, key=lambda w: (len(w.users), w.launched, w.instance)):
+    most_memory = limits.max_cluster_memory or have.memory
+    if have.nodes <= limits.max_nodes and have.memory <= most_memory:
+        return
+    cordoned = {action.instance for action in actions if isinstance(action, Cordon)}
+    stay, nodes, memory = [], have.nodes, have.memory
+    for worker in observation.workers:
+        if not worker.instance or worker.life is Life.ENDING:
+            continue
+        leaves = worker.life in LEAVING or worker.spot_notice or worker.instance in cordoned
+        if leaves:
+            nodes -= 1
+            memory -= worker.memory
+        elif worker.life is Life.ACTIVE:
+            stay.append(worker)
+    for worker in sorted(stay, key=lambda w: (len(w.users), w.launched, w.instance)):
         over_nodes = nodes > limits.max_nodes
-        over_memory = limits.max_cluster_memory and memory > limits.max_cluster_memory
-        if not (over_nodes or over_memory):
+        if not over_nodes and memory <= most_memory:
             return
         nodes -= 1
         memory -= worker.memory

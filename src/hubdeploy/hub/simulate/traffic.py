@@ -114,9 +114,7 @@ def _moment(rng: random.Random) -> float:
     return (hour + rng.random()) * HOUR
 
 
-def _visit(
-    rng: random.Random, at: float, *, large: float, median: float = 50 * 60
-) -> Visit:
+def _visit(rng: random.Random, at: float, *, large: float, median: float = 50 * 60) -> Visit:
     stay = min(LONGEST_STAY, max(180.0, rng.lognormvariate(math.log(median), 0.95)))
     if rng.random() < large:
         return Visit(at, stay, memory=4 * GIB, cpu=CORE)
