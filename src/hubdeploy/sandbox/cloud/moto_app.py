@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from functools import cache
 from typing import Any
@@ -12,11 +13,42 @@ def application() -> Any:
     """moto's server application; its backends are the process's, so there is one."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    return DomainDispatcherApplication(create_backend_app)
+
+
+_CHANGED = frozenset({"ec2", "autoscaling"})
+
+
+def prepare(service: str) -> None:
+    """Change moto before the first use of a service; importing EC2 takes most of a second."""
+    if service in _CHANGED:
+        _change()
+
+
+@cache
+def _change() -> None:
     from hubdeploy.sandbox.cloud import groups
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     groups.replace_motos_launcher()
-    return DomainDispatcherApplication(create_backend_app)
+    _keep_addresses_here()
+
+
+def _keep_addresses_here() -> None:
+    """Public addresses out of 127.77.0.0/16: moto's inventions belong to strangers.
+
+    A connection to one stays on this machine whatever happens.
+    """
+    from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces
+
+    given = itertools.count(1)
+
+    def address() -> str:
+        number = next(given) % 65534 + 1
+        return f"127.77.{number // 256}.{number % 256}"
+
+    elastic_ip_addresses.random_ip = address
+    elastic_network_interfaces.random_public_ip = address
 
 
 def forget(account: str) -> None:

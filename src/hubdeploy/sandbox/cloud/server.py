@@ -57,6 +57,7 @@ class Cloud:
         self._generation = 0
         self._stores: dict[tuple[str, str], dict[str, Any]] = {}
         self._moto = moto_app.application()
+        self._prepare = moto_app.prepare
         self._rights = rights.enforce
         self._servers: list[Any] = []
         self._threads: list[threading.Thread] = []
@@ -77,6 +78,7 @@ class Cloud:
         """moto's own object that holds a service's state."""
         from moto.backends import get_backend
 
+        self._prepare(service)
         name = "aws" if service in GLOBAL_SERVICES else region
         return get_backend(service)[account][name]
 
@@ -251,6 +253,7 @@ class Cloud:
     def _perform(self, call: Call) -> Any:
         from hubdeploy.sandbox.cloud import wire
 
+        self._prepare(call.service)
         call.environ["HTTP_X_MOTO_ACCOUNT_ID"] = call.account
         content_type = call.environ.get("CONTENT_TYPE")
         with self.lock:

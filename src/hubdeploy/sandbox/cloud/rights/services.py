@@ -115,8 +115,7 @@ def _file_system(cloud: Cloud, call: Call) -> list[Target]:
         ident = found.file_system_id if found else "*"
     if not ident:
         return _ANY
-    found = efs.file_systems_by_id.get(ident)
-    tags = {tag["Key"]: tag["Value"] for tag in (found.tags if found else None) or []}
+    tags = {tag["Key"]: tag["Value"] for tag in efs.list_tags_for_resource(ident)}
     return [(_arn(call, "elasticfilesystem", f"file-system/{ident}"), tags)]
 
 
