@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from hubdeploy.doctor import account, configuration, outside
+from hubdeploy.doctor import account, configuration, inside, outside, standing
 from hubdeploy.doctor.check import Check, Stage
 
 
 def all_checks() -> list[type[Check]]:
     """Every check, in the order of the report."""
-    return [*configuration.CHECKS, *account.CHECKS, *outside.CHECKS]
+    return [
+        *configuration.CHECKS,
+        *account.CHECKS,
+        *outside.CHECKS,
+        *standing.CHECKS,
+        *inside.CHECKS,
+    ]
 
 
 def for_stage(checks: list[type[Check]], *, standing: bool) -> list[type[Check]]:

@@ -29,7 +29,7 @@ class Stage(StrEnum):
 class Check(ABC):
     """One rule. ``find`` reads only and returns what is wrong (nothing: all is well).
 
-    ``repair``, where there is one, mends what ``find`` found, is safe to run at any time, and
+    ``repair``, where it is overridden, mends what ``find`` found, is safe to run at any time, and
     says what it did.
     """
 
@@ -45,7 +45,9 @@ class Check(ABC):
     def find(self) -> Iterable[Finding]:
         """The findings; an error that AWS or a machine gives is a finding too (the caller's)."""
 
-    repair: Callable[[], str] | None = None
+    def repair(self) -> str | None:
+        """Mend what was found, where that is safe; None: there is no repair for this."""
+        return None
 
     def error(self, message: str, *, hint: str = "", subject: str = "") -> Finding:
         return Finding(
@@ -133,11 +135,13 @@ def run(
 
 def _examine(check: Check, fix: bool) -> Report:
     began = time.monotonic()
-    report = Report(name=check.name, title=check.title, repairable=check.repair is not None)
+    report = Report(
+        name=check.name, title=check.title, repairable=type(check).repair is not Check.repair
+    )
     report.findings = _findings(check)
-    if fix and report.findings and check.repair is not None:
+    if fix and report.findings and report.repairable:
         try:
-            report.repaired = check.repair()
+            report.repaired = check.repair() or ""
         except HubdeployError as error:
             report.repaired = f"could not be repaired: {error.message}"
         else:

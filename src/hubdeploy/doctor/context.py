@@ -6,14 +6,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubdeploy.aws.inventory import Inventory
 from hubdeploy.aws.session import Aws
 from hubdeploy.config.model import Config
-from hubdeploy.config.names import Names
+from hubdeploy.config.names import Names, Role
+from hubdeploy.errors import RemoteError
 from hubdeploy.operate.status import Machine, Status, read
 from hubdeploy.remote.channel import Channel
+
+if TYPE_CHECKING:
+    from hubdeploy.pipeline.runner import Outcome
 
 FACTS = "/opt/hubdeploy/venv/bin/hubdeploy-node doctor"
 """Prints one JSON object of facts about the machine, see :mod:`hubdeploy.node`."""
@@ -95,6 +99,34 @@ class DoctorContext:
     def facts(self) -> dict[str, dict[str, Any]]:
         """What each reachable machine says of itself, by label; asked once for all checks."""
         return self.inventory.once("facts", self._ask)
+
+    def forget_facts(self) -> None:
+        """Ask the machines again: something on them was just changed."""
+        self.inventory.forget("facts")
+
+    def on_leader(self, command: str, *, deadline: float = 60) -> str:
+        """What a command on the leader prints; :class:`RemoteError` if it fails."""
+        from hubdeploy.remote.ssm import one
+
+        targets = [m.target for m in self.machines(Role.LEADER)]
+        if not targets:
+            raise RemoteError("no leader is running", hint="`hubdeploy up` makes one")
+        return one(self.channel.run(targets[:1], command, deadline=deadline)).stdout
+
+    def plan(self) -> Outcome:
+        """What `up` would change now."""
+        from hubdeploy.pipeline import runner
+        from hubdeploy.pipeline.step import Context
+        from hubdeploy.steps import all_steps
+
+        ctx = Context(
+            config=self.config,
+            names=self.names,
+            aws=self.aws,
+            inventory=Inventory(aws=self.aws, names=self.names),
+            planning=True,
+        )
+        return runner.plan(all_steps(ctx))
 
     def _ask(self) -> dict[str, dict[str, Any]]:
         targets = [m.target for m in self.machines()]
