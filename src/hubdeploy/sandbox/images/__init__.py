@@ -1,0 +1,1 @@
+"""The container images that the rehearsal needs, built from the distribution's own packages."""

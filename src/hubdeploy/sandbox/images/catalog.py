@@ -1,0 +1,215 @@
+"""The images of the rehearsal and what is in each.
+
+========  ==================================================================================
+base      Debian's minimal system: debootstrapped, or ``debian:12`` where a registry answers
+machine   an instance: systemd, cloud-init, its own Docker, sshd, Chef client and server
+nginx     Debian's nginx in the place of the public ``nginx`` image
+router    the VPC's own services: metadata, DNS, container registry, way to the embedded AWS
+notebook  JupyterLab and the single-user server, as user ``jovyan``
+========  ==================================================================================
+"""
+
+from __future__ import annotations
+
+from hubdeploy.config.names import NOTEBOOK_GID, NOTEBOOK_UID
+from hubdeploy.sandbox.images import requirements
+from hubdeploy.sandbox.images.recipe import Recipe, packaged
+
+SUITE = "bookworm"
+
+_APT = """set -eu
+export DEBIAN_FRONTEND=noninteractive
+printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/unsafe-io
+printf 'path-exclude /usr/share/%s/*\\n' doc man locale > /etc/dpkg/dpkg.cfg.d/excludes
+printf 'Acquire::Languages "none";\\nAcquire::Retries "3";\\n' > /etc/apt/apt.conf.d/99build
+if [ -n "${SSL_CERT_FILE:-}" ]; then
+  printf 'Acquire::https::CAInfo "%s";\\n' "$SSL_CERT_FILE" > /etc/apt/apt.conf.d/99ca
+fi
+apt-get update -qq
+need() {
+  apt-get install -y -qq --no-install-recommends "$@" > /tmp/apt.log 2>&1 && return
+  tail -n 20 /tmp/apt.log >&2
+  exit 1
+}
+"""
+_TIDY = """
+apt-get clean
+rm -rf /var/lib/apt/lists/* /etc/apt/apt.conf.d/99ca /usr/sbin/policy-rc.d
+rm -rf /var/log/apt /var/log/dpkg.log /root/.cache /root/.npm
+"""
+
+MACHINE_PACKAGES = (
+    "systemd systemd-sysv dbus sudo procps kmod iproute2 iputils-ping iptables less e2fsprogs "
+    "ca-certificates curl openssl gnupg openssh-server cloud-init nfs-common logrotate cron "
+    "python3 python3-venv python3-boto3 python3-pip docker.io nodejs npm itamae goiardi "
+    "amazon-ecr-credential-helper unattended-upgrades stunnel4 jq"
+)
+
+#: units that make no sense without hardware, or that wait for what never comes
+_MASKED = (
+    "run-rpc_pipefs.mount rpc-gssd.service rpc-svcgssd.service nfs-client.target rpcbind.service "
+    "rpcbind.socket rpc-statd.service nfs-blkmap.service systemd-udevd.service "
+    "systemd-udevd-kernel.socket systemd-udevd-control.socket systemd-udev-trigger.service "
+    "systemd-modules-load.service sys-kernel-debug.mount sys-kernel-tracing.mount "
+    "sys-kernel-config.mount sys-fs-fuse-connections.mount dev-hugepages.mount dev-mqueue.mount "
+    "getty.target console-getty.service systemd-logind.service systemd-timesyncd.service "
+    "apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer "
+    "dpkg-db-backup.timer e2scrub_reap.service cloud-init-hotplugd.socket man-db.timer "
+    "goiardi.service"
+)
+
+_SYSTEM = """
+need @PACKAGES@
+rm -f /etc/ssh/ssh_host_*
+: > /etc/machine-id
+systemctl mask -q @MASKED@
+systemctl enable -q ssh.service docker.service
+systemctl set-default -q multi-user.target
+dpkg-divert --quiet --rename --add /sbin/mount.nfs4
+dpkg-divert --quiet --rename --add /sbin/mount.nfs
+mkdir -p /sandbox/efs /sandbox/ebs /sandbox/machine
+npm install --global --silent --no-fund --no-audit @PROXY@
+"""
+
+_MACHINE = """set -eu
+for name in mount.nfs4 mount.nfs mount.efs; do
+  install -m 755 /usr/local/lib/sandbox/mount.nfs4 /sbin/$name
+done
+ln -sf /usr/local/lib/sandbox/ssm-agent /usr/bin/amazon-ssm-agent
+systemctl enable -q amazon-ssm-agent.service
+# Everything that pip is asked for on a machine is here already. Modules are compiled when they are
+# first used: most never are, and the machines of a rehearsal share a few cores
+python3 -m pip wheel -q -w /usr/local/lib/sandbox/wheels -c /usr/local/lib/sandbox/constraints.txt \
+  -r /usr/local/lib/sandbox/node.txt -r /usr/local/lib/sandbox/hub.txt
+cat > /etc/pip.conf <<'EOF'
+[global]
+no-index = true
+find-links = /usr/local/lib/sandbox/wheels
+disable-pip-version-check = true
+[install]
+no-compile = true
+EOF
+# Debian's boto3 is from before AWS_ENDPOINT_URL and would call the real AWS
+python3 -m pip install -q --break-system-packages --ignore-installed boto3
+# no package source: what a machine needs is installed, and apt-get says so at once
+: > /etc/apt/sources.list
+rm -rf /etc/apt/sources.list.d/* /root/.cache /tmp/*
+"""
+
+_NGINX = """
+need nginx-light openssl
+ln -sf /dev/stdout /var/log/nginx/access.log
+ln -sf /dev/stderr /var/log/nginx/error.log
+rm -f /etc/nginx/sites-enabled/default
+# laid out as the public image is: sites come from conf.d
+mkdir -p /etc/nginx/conf.d /usr/share/nginx/html
+"""
+
+_ROUTER = """
+need docker-registry python3 iproute2 iptables
+mkdir -p /var/lib/registry /sandbox/run
+"""
+
+_NOTEBOOK = """
+need python3 python3-venv tini ca-certificates curl
+useradd --create-home --uid @UID@ --gid @GID@ --shell /bin/bash jovyan
+python3 -m venv /opt/notebook
+/opt/notebook/bin/pip install -q @HUB@ jupyterlab
+/opt/notebook/bin/jupyter --version > /dev/null
+"""
+
+
+def base() -> Recipe:
+    return Recipe(name="base", parent=None, script=SUITE)
+
+
+def system() -> Recipe:
+    """An instance's packages; apart from what changes with the project."""
+    script = (
+        _SYSTEM.replace("@PACKAGES@", MACHINE_PACKAGES)
+        .replace("@MASKED@", _MASKED)
+        .replace("@PROXY@", "configurable-http-proxy@5")
+    )
+    return Recipe(name="system", parent=base(), script=_APT + script + _TIDY)
+
+
+def machine() -> Recipe:
+    """The image of every instance, whatever its role."""
+    lists = {extra: "\n".join(requirements.of_extra(extra)) + "\n" for extra in ("node", "hub")}
+    return Recipe(
+        name="machine",
+        parent=system(),
+        script=_MACHINE,
+        files={
+            "/usr/local/sbin/sandbox-init": (packaged("sandbox-init"), 0o755),
+            "/usr/local/sbin/sandbox-volumes": (packaged("sandbox-volumes"), 0o755),
+            "/usr/local/sbin/sandbox-run": (packaged("sandbox-run"), 0o755),
+            "/usr/local/lib/sandbox/mount.nfs4": (packaged("mount.nfs4"), 0o755),
+            "/usr/local/lib/sandbox/ssm-agent": (packaged("ssm-agent"), 0o755),
+            "/usr/local/lib/sandbox/node.txt": (lists["node"].encode(), 0o644),
+            "/usr/local/lib/sandbox/hub.txt": (lists["hub"].encode(), 0o644),
+            "/usr/local/lib/sandbox/constraints.txt": (requirements.constraints().encode(), 0o644),
+            "/etc/cloud/cloud.cfg.d/99-sandbox.cfg": (packaged("99-sandbox.cfg"), 0o644),
+            "/etc/sudoers.d/sandbox": (b'Defaults env_keep += "AWS_ENDPOINT_URL"\n', 0o440),
+            "/etc/systemd/system/amazon-ssm-agent.service": (
+                packaged("amazon-ssm-agent.service"),
+                0o644,
+            ),
+        },
+        changes=(
+            'CMD ["/usr/local/sbin/sandbox-init"]',
+            "ENV container=docker",
+            'VOLUME ["/var/lib/docker", "/var/lib/containerd"]',
+        ),
+    )
+
+
+def nginx() -> Recipe:
+    return Recipe(
+        name="nginx",
+        parent=base(),
+        script=_APT + _NGINX + _TIDY,
+        changes=(
+            'CMD ["nginx", "-g", "daemon off;"]',
+            "EXPOSE 80",
+        ),
+    )
+
+
+def router() -> Recipe:
+    return Recipe(
+        name="router",
+        parent=nginx(),
+        script=_APT + _ROUTER + _TIDY,
+        files={
+            "/usr/local/sbin/sandbox-router": (packaged("sandbox-router"), 0o755),
+            "/usr/local/sbin/sandbox-dns": (packaged("sandbox-dns"), 0o755),
+            "/usr/local/etc/registry.yml": (packaged("registry.yml"), 0o644),
+            "/usr/local/etc/nginx.conf": (packaged("router-nginx.conf"), 0o644),
+        },
+        changes=('CMD ["/usr/local/sbin/sandbox-router"]',),
+    )
+
+
+def notebook() -> Recipe:
+    script = (
+        _NOTEBOOK.replace("@UID@", str(NOTEBOOK_UID))
+        .replace("@GID@", str(NOTEBOOK_GID))
+        .replace("@HUB@", requirements.pinned("jupyterhub"))
+    )
+    return Recipe(
+        name="notebook",
+        parent=base(),
+        script=_APT + script + _TIDY,
+        changes=(
+            "ENV PATH=/opt/notebook/bin:/usr/local/bin:/usr/bin:/bin HOME=/home/jovyan "
+            "SHELL=/bin/bash LANG=C.UTF-8 NB_UID=1000 NB_GID=100 NB_USER=jovyan",
+            "USER jovyan",
+            "WORKDIR /home/jovyan",
+            "EXPOSE 8888",
+            'ENTRYPOINT ["tini", "-g", "--"]',
+            'CMD ["jupyterhub-singleuser"]',
+        ),
+    )

@@ -1,0 +1,172 @@
+"""How an instance is laid out as a container: its rights, its size, what it sees of the host."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from hubdeploy.sandbox.engine import SANDBOX_LABEL
+from hubdeploy.sandbox.machines import sizes
+from hubdeploy.sandbox.machines.interface import MachineSpec
+from hubdeploy.sandbox.machines.network import PART_LABEL, Vpc
+
+SPEC_LABEL = f"{SANDBOX_LABEL}.spec"
+INSTANCE_LABEL = f"{SANDBOX_LABEL}.instance"
+STOP_SIGNAL = "SIGRTMIN+3"
+"""systemd's signal for an orderly halt."""
+_ALL_CAPABILITIES = (
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+)
+"""In the order of their bits, see capabilities(7)."""
+
+
+def name_of(sandbox: str, instance_id: str) -> str:
+    return f"{sandbox}-{instance_id}"
+
+
+def missing_capabilities(status: str) -> list[str]:
+    """Capabilities that this host cannot give, from the text of ``/proc/self/status``.
+
+    A container that asks for one beyond the bounding set does not start at all.
+    """
+    for line in status.splitlines():
+        if line.startswith("CapBnd:"):
+            bounds = int(line.split()[1], 16)
+            return [name for bit, name in enumerate(_ALL_CAPABILITIES) if not bounds >> bit & 1]
+    return []
+
+
+def encode(spec: MachineSpec) -> str:
+    """The specification as a label, so that a later server takes the machine up again."""
+    fields = dataclasses.asdict(spec)
+    fields["user_data"] = base64.b64encode(spec.user_data).decode()
+    fields["launched"] = spec.launched.isoformat()
+    return json.dumps(fields)
+
+
+def decode(label: str) -> MachineSpec:
+    fields = json.loads(label)
+    fields["user_data"] = base64.b64decode(fields["user_data"])
+    fields["launched"] = datetime.fromisoformat(fields["launched"])
+    fields["key_names"] = tuple(fields["key_names"])
+    fields["public_keys"] = tuple(fields["public_keys"])
+    return MachineSpec(**fields)
+
+
+def create(
+    client: docker.DockerClient,
+    image: str,
+    spec: MachineSpec,
+    *,
+    sandbox: str,
+    vpc: Vpc,
+    folder: Path,
+    certificates: Path,
+    user: str,
+) -> str:
+    """Make the container (not started) and return its id.
+
+    ``folder`` is the machine's own on the host (``meminfo``, ``volumes/``); ``certificates`` holds
+    the registry's CA in the form of ``/etc/docker/certs.d``; ``user`` is the image's login.
+    """
+    (folder / "volumes").mkdir(parents=True, exist_ok=True)
+    (folder / "meminfo").write_text(sizes.meminfo(sizes.size_of(spec.instance_type).memory))
+    address = client.api.create_endpoint_config(ipv4_address=spec.private_ip)
+    made = client.api.create_container(
+        image,
+        name=name_of(sandbox, spec.instance_id),
+        hostname=spec.hostname,
+        stop_signal=STOP_SIGNAL,
+        environment={
+            "SANDBOX_ROUTER": vpc.router,
+            "SANDBOX_ENDPOINT": vpc.endpoint,
+            "SANDBOX_USER": user,
+        },
+        labels={
+            SANDBOX_LABEL: sandbox,
+            PART_LABEL: "machine",
+            INSTANCE_LABEL: spec.instance_id,
+            SPEC_LABEL: encode(spec),
+        },
+        networking_config={"EndpointsConfig": {vpc.network: address}},
+        host_config={
+            **_host_config(client, spec, sandbox, folder, certificates),
+            "NetworkMode": vpc.network,
+        },
+    )
+    return str(made["Id"])
+
+
+def _host_config(
+    client: docker.DockerClient, spec: MachineSpec, sandbox: str, folder: Path, certificates: Path
+) -> dict[str, Any]:
+    """All rights that this host can give, and none of its devices or files but what is named."""
+    size = sizes.size_of(spec.instance_type)
+    config: dict[str, Any] = client.api.create_host_config(
+        cap_add=["ALL"],
+        cap_drop=missing_capabilities(Path("/proc/self/status").read_text()),
+        security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+        device_cgroup_rules=["a *:* rwm"],
+        cgroupns="private",
+        tmpfs={"/run": "rw,mode=755,exec", "/run/lock": "rw", "/tmp": "rw,mode=1777,exec"},
+        mem_limit=size.memory,
+        cpuset_cpus=sizes.cpuset(size.vcpus, host_cpus=os.cpu_count() or 1),
+        binds=[
+            f"{sandbox}-efs:/sandbox/efs:rw",
+            f"{sandbox}-ebs:/sandbox/ebs:rw",
+            f"{folder}:/sandbox/machine:ro",
+            f"{folder / 'meminfo'}:/proc/meminfo:ro",
+            f"{certificates}:/etc/docker/certs.d:ro",
+        ],
+    )
+    # what the command line calls systempaths=unconfined: /proc as the kernel shows it
+    config["MaskedPaths"] = []
+    config["ReadonlyPaths"] = []
+    return config

@@ -1,0 +1,470 @@
+"""Machines as containers: each instance of the embedded AWS runs systemd, cloud-init and Docker."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import docker
+from docker.errors import APIError, DockerException, NotFound
+from tenacity import retry, retry_if_not_result, stop_after_delay, wait_fixed
+
+from hubdeploy.errors import SandboxError
+from hubdeploy.sandbox.engine import SANDBOX_LABEL
+from hubdeploy.sandbox.images import catalog
+from hubdeploy.sandbox.images.build import Images
+from hubdeploy.sandbox.imds import MetadataServer, RoleKeys
+from hubdeploy.sandbox.machines import cleanup, commands, container, network, registry
+from hubdeploy.sandbox.machines.interface import CommandResult, MachineSpec, State
+from hubdeploy.sandbox.machines.relay import Relay
+
+log = logging.getLogger(__name__)
+
+BOOT_DEADLINE = 120.0
+"""Seconds until the machine's agent must run; it takes 2 to 6."""
+STOP_TIMEOUT = 20
+"""Seconds that an orderly shutdown may take, as EC2 gives an instance a while."""
+_REBOOT_EXIT = 129
+"""What a container's init ends with when its system asked for a reboot (SIGHUP)."""
+
+
+class CloudView(Protocol):
+    """What the machines need from the embedded AWS."""
+
+    def endpoint(self) -> tuple[str, int] | None:
+        """Host and port on loopback where it listens."""
+
+    def role_keys(self, spec: MachineSpec) -> RoleKeys | None:
+        """Fresh credentials of the instance's role."""
+
+    def addresses(self, name: str) -> list[str] | None:
+        """Addresses of a name in Cloud Map or of a file system's mount targets.
+
+        Empty: such a name would be AWS's, and is not there; None: not AWS's at all.
+        """
+
+    def volume_size(self, volume_id: str) -> int:
+        """GiB."""
+
+    def image_user(self, image_id: str) -> str:
+        """The login that the AMI's cloud-init makes: ``admin`` or ``ubuntu``."""
+
+
+@dataclasses.dataclass
+class _Machine:
+    spec: MachineSpec
+    state: State = "booting"
+    failure: str = ""
+    ending: bool = False
+    """Going down because it was asked to; it is no accident then."""
+    spot_notice: datetime | None = None
+    work: ThreadPoolExecutor = dataclasses.field(
+        default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="machine")
+    )
+    """One thread: what is asked of a machine happens in the order of asking."""
+
+
+class DockerMachines:
+    """Implements :class:`hubdeploy.sandbox.machines.interface.Machines`.
+
+    ``state`` is a directory of the sandbox's that stays; its path must be short, for Unix sockets
+    are made in it. ``changed`` is called, from any thread, whenever a machine's state changes.
+    """
+
+    kind: Literal["docker", "simulated"] = "docker"
+
+    def __init__(
+        self,
+        client: docker.DockerClient,
+        *,
+        sandbox: str,
+        state: Path,
+        cloud: CloudView,
+        images: Images | None = None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._client = client
+        self._sandbox = sandbox
+        self._state = state
+        self._cloud = cloud
+        self._images = images or Images(client)
+        self._changed = changed
+        self._machines: dict[str, _Machine] = {}
+        self._vpcs: dict[str, network.Vpc] = {}
+        self._lock = threading.RLock()
+        self._closed = threading.Event()
+        run = state / "run"
+        if len(str(run)) > 80:
+            raise SandboxError(
+                f"the sandbox's directory has too long a path for sockets: {state}",
+                hint="set XDG_STATE_HOME to a shorter one",
+            )
+        run.mkdir(parents=True, exist_ok=True)
+        run.chmod(0o700)
+        self._run = run
+        self._registry = registry.Registry(state / "registry", tls=run / "tls")
+        self._metadata = MetadataServer(run / "metadata.sock", self)
+        self._way = Relay(run / "aws.sock", cloud.endpoint)
+        for part in ("efs", "ebs"):
+            client.volumes.create(
+                f"{sandbox}-{part}", labels={SANDBOX_LABEL: sandbox, network.PART_LABEL: part}
+            )
+        self._find()
+        self._events: Any = client.events(
+            decode=True,
+            filters={"label": f"{SANDBOX_LABEL}={sandbox}", "event": "die", "type": "container"},
+        )
+        threading.Thread(target=self._watch, name="machines-watch", daemon=True).start()
+
+    # ---- the interface: instances ----------------------------------------------------------------
+
+    def boot(self, spec: MachineSpec) -> None:
+        with self._lock:
+            if spec.instance_id in self._machines:
+                return
+            machine = _Machine(spec)
+            self._machines[spec.instance_id] = machine
+        self._begin(machine, self._boot)
+
+    def stop(self, instance_id: str) -> None:
+        self._order(instance_id, self._stop)
+
+    def start(self, instance_id: str) -> None:
+        machine = self._machines.get(instance_id)
+        if machine is not None and machine.state == "stopped":
+            machine.state = "booting"
+        self._order(instance_id, self._start)
+
+    def reboot(self, instance_id: str) -> None:
+        self._order(instance_id, self._reboot)
+
+    def terminate(self, instance_id: str) -> None:
+        self._order(instance_id, self._terminate)
+
+    def crash(self, instance_id: str) -> None:
+        """The machine loses its power, for rehearsing faults; it stays off."""
+        self._client.containers.get(self.container_name(instance_id)).kill()
+
+    def attach_volume(self, instance_id: str, volume_id: str, device: str) -> None:
+        def attach(machine: _Machine) -> None:
+            machine.spec = dataclasses.replace(
+                machine.spec, volumes={**machine.spec.volumes, volume_id: device}
+            )
+            self._write_volumes(machine.spec)
+            self._show_volumes(machine)
+
+        self._order(instance_id, attach)
+
+    def detach_volume(self, instance_id: str, volume_id: str) -> None:
+        def detach(machine: _Machine) -> None:
+            kept = {k: v for k, v in machine.spec.volumes.items() if k != volume_id}
+            machine.spec = dataclasses.replace(machine.spec, volumes=kept)
+            self._write_volumes(machine.spec)
+            self._show_volumes(machine)
+
+        self._order(instance_id, detach)
+
+    def set_tags(self, instance_id: str, tags: dict[str, str]) -> None:
+        machine = self._machines.get(instance_id)
+        if machine is not None:
+            machine.spec = dataclasses.replace(machine.spec, tags=dict(tags))
+
+    def announce_spot(self, instance_id: str, when: datetime | None) -> None:
+        """The metadata now tell that the instance ends at *when*; None takes it back."""
+        machine = self._machines.get(instance_id)
+        if machine is not None:
+            machine.spot_notice = when
+
+    def state(self, instance_id: str) -> State:
+        machine = self._machines.get(instance_id)
+        return machine.state if machine else "gone"
+
+    def failure(self, instance_id: str) -> str:
+        machine = self._machines.get(instance_id)
+        return machine.failure if machine else ""
+
+    def found(self) -> Iterable[MachineSpec]:
+        return [machine.spec for machine in list(self._machines.values())]
+
+    def run(
+        self, instance_id: str, script: str, *, timeout: float, cancelled: threading.Event
+    ) -> CommandResult:
+        if self.state(instance_id) != "running":
+            raise SandboxError(f"the machine {instance_id} is {self.state(instance_id)}")
+        return commands.run(
+            self._client,
+            self.container_name(instance_id),
+            script,
+            timeout=timeout,
+            cancelled=cancelled,
+        )
+
+    def console(self, instance_id: str, *, lines: int = 200) -> str:
+        """What the machine's system has logged; empty when it is gone."""
+        try:
+            found = self._client.containers.get(self.container_name(instance_id))
+            _, output = found.exec_run(
+                ["journalctl", "--no-pager", "-o", "short", "-n", str(lines)]
+            )
+        except (NotFound, APIError):
+            return ""
+        return str(output.decode(errors="replace"))
+
+    def container_name(self, instance_id: str) -> str:
+        return container.name_of(self._sandbox, instance_id)
+
+    # ---- the registry ----------------------------------------------------------------------------
+
+    def publish(self, image: str, reference: str, *, cidr: str) -> None:
+        """Make an image of the engine pullable as *reference* on the machines of a VPC.
+
+        *image* is a tag or id, e.g. ``catalog.notebook().tag``.
+        """
+        wanted = registry.parse(reference)
+        self.answer_for(wanted.hosts)
+        vpc = self.vpc(cidr)
+        self._registry.push(self._client, image, wanted, port=vpc.registry_port)
+
+    def answer_for(self, hosts: Iterable[str]) -> None:
+        """The registry answers under these host names, e.g. an account's ECR host, from now on."""
+        if self._registry.answer_for(hosts):
+            for vpc in list(self._vpcs.values()):
+                self._client.containers.get(vpc.router_container).exec_run(
+                    ["nginx", "-c", "/usr/local/etc/nginx.conf", "-s", "reload"]
+                )
+
+    def vpc(self, cidr: str) -> network.Vpc:
+        """The VPC's network, which is made if it is not there."""
+        with self._lock:
+            if cidr not in self._vpcs:
+                self._vpcs[cidr] = network.ensure(
+                    self._client,
+                    sandbox=self._sandbox,
+                    cidr=cidr,
+                    run=self._run,
+                    image=self._images.ensure(catalog.router()),
+                )
+            return self._vpcs[cidr]
+
+    # ---- what the metadata server asks -----------------------------------------------------------
+
+    def spec_at(self, address: str) -> MachineSpec | None:
+        for machine in list(self._machines.values()):
+            if machine.spec.private_ip == address:
+                return machine.spec
+        return None
+
+    def role_keys(self, spec: MachineSpec) -> RoleKeys | None:
+        return self._cloud.role_keys(spec)
+
+    def spot_notice(self, instance_id: str) -> datetime | None:
+        machine = self._machines.get(instance_id)
+        return machine.spot_notice if machine else None
+
+    def names(self, name: str) -> list[str] | None:
+        """DNS inside the VPCs: instances, registry hosts, then what the embedded AWS knows.
+
+        Nothing of AWS's own ever resolves to a public address: a program that forgot the
+        sandbox's endpoint fails at once, instead of calling the real AWS.
+        """
+        if name in self._registry.hosts:
+            return [vpc.router for vpc in list(self._vpcs.values())][:1]
+        if name.endswith((".ec2.internal", ".compute.internal")):
+            host = name.partition(".")[0]
+            return [
+                machine.spec.private_ip
+                for machine in list(self._machines.values())
+                if machine.spec.hostname == host
+            ]
+        known = self._cloud.addresses(name)
+        if known is None and name.endswith((".amazonaws.com", ".api.aws", ".internal")):
+            return []
+        return known
+
+    # ---- the end ---------------------------------------------------------------------------------
+
+    def close(self, *, remove: bool) -> None:
+        self._closed.set()
+        self._events.close()
+        for machine in list(self._machines.values()):
+            machine.work.shutdown(wait=True, cancel_futures=True)
+        if remove:
+            cleanup.remove_all(self._client, sandbox=self._sandbox)
+        self._way.close()
+        self._metadata.close()
+
+    # ---- work, in each machine's own thread ------------------------------------------------------
+
+    def _order(self, instance_id: str, action: Callable[[_Machine], None]) -> None:
+        machine = self._machines.get(instance_id)
+        if machine is not None:
+            self._begin(machine, action)
+
+    def _begin(self, machine: _Machine, action: Callable[[_Machine], None]) -> None:
+        def work() -> None:
+            try:
+                action(machine)
+            except (DockerException, SandboxError, OSError) as error:
+                if not self._closed.is_set():
+                    machine.failure = str(getattr(error, "explanation", None) or error)
+                    log.warning("machine %s: %s", machine.spec.instance_id, machine.failure)
+                    self._set(machine, "failed")
+
+        try:
+            machine.work.submit(work)
+        except RuntimeError:
+            log.debug("machine %s: nothing more is done, it ends", machine.spec.instance_id)
+
+    def _set(self, machine: _Machine, state: State) -> None:
+        machine.state = state
+        self._changed()
+
+    def _boot(self, machine: _Machine) -> None:
+        spec = machine.spec
+        image = self._images.ensure(catalog.machine())
+        vpc = self.vpc(spec.vpc_cidr)
+        self._write_volumes(spec)
+        container.create(
+            self._client,
+            image,
+            spec,
+            sandbox=self._sandbox,
+            vpc=vpc,
+            folder=self._folder(spec),
+            certificates=self._registry.certificates,
+            user=self._cloud.image_user(spec.image_id),
+        )
+        self._container(machine).start()
+        self._await_agent(machine)
+
+    def _start(self, machine: _Machine) -> None:
+        if machine.state == "booting":
+            machine.ending = False
+            self._container(machine).start()
+            self._await_agent(machine)
+
+    def _stop(self, machine: _Machine) -> None:
+        if machine.state in ("running", "booting", "failed"):
+            machine.ending = True
+            self._container(machine).stop(timeout=STOP_TIMEOUT)
+            self._set(machine, "stopped")
+
+    def _reboot(self, machine: _Machine) -> None:
+        if machine.state != "running":
+            return
+        self._set(machine, "booting")
+        found = self._container(machine)
+        found.stop(timeout=STOP_TIMEOUT)
+        found.start()
+        self._await_agent(machine)
+
+    def _terminate(self, machine: _Machine) -> None:
+        machine.ending = True
+        try:
+            found = self._container(machine)
+            # orderly, as EC2 does: units that act on a shutdown get their chance, and still have
+            # metadata and credentials
+            found.stop(timeout=STOP_TIMEOUT)
+            found.remove(force=True, v=True)
+        except NotFound:
+            log.debug("machine %s was gone already", machine.spec.instance_id)
+        shutil.rmtree(self._folder(machine.spec), ignore_errors=True)
+        with self._lock:
+            self._machines.pop(machine.spec.instance_id, None)
+        self._set(machine, "gone")
+        machine.work.shutdown(wait=False)
+
+    def _await_agent(self, machine: _Machine) -> None:
+        """Until the agent's unit runs: the machine then takes commands."""
+        found = self._container(machine)
+
+        @retry(
+            retry=retry_if_not_result(bool),
+            stop=stop_after_delay(BOOT_DEADLINE),
+            wait=wait_fixed(0.4),
+            retry_error_callback=lambda _state: False,
+        )
+        def running() -> bool:
+            if self._closed.is_set():
+                return True
+            code, _ = found.exec_run(["systemctl", "is-active", "-q", "amazon-ssm-agent.service"])
+            return bool(code == 0)
+
+        try:
+            up = running()
+        except APIError as error:
+            up = False
+            log.info("machine %s: %s", machine.spec.instance_id, error.explanation)
+        if up:
+            self._set(machine, "running")
+            return
+        words = found.logs(tail=5).decode(errors="replace").strip()
+        raise SandboxError(f"{machine.spec.instance_id} did not boot: {words or 'no word of it'}")
+
+    def _container(self, machine: _Machine) -> Any:
+        return self._client.containers.get(self.container_name(machine.spec.instance_id))
+
+    def _folder(self, spec: MachineSpec) -> Path:
+        return self._state / "machines" / spec.instance_id
+
+    # ---- volumes ---------------------------------------------------------------------------------
+
+    def _write_volumes(self, spec: MachineSpec) -> None:
+        folder = self._folder(spec) / "volumes"
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in folder.iterdir():
+            if entry.name not in spec.volumes:
+                entry.unlink()
+        for volume, device in spec.volumes.items():
+            (folder / volume).write_text(f"{device} {self._cloud.volume_size(volume)}\n")
+
+    def _show_volumes(self, machine: _Machine) -> None:
+        if machine.state == "running":
+            self._container(machine).exec_run(["/usr/local/sbin/sandbox-volumes"])
+
+    # ---- what happens by itself ------------------------------------------------------------------
+
+    def _find(self) -> None:
+        """Take up the machines that an earlier server left."""
+        query: dict[str, str | list[str] | bool] = {
+            "label": [f"{SANDBOX_LABEL}={self._sandbox}", container.INSTANCE_LABEL]
+        }
+        for found in self._client.containers.list(all=True, filters=query):
+            try:
+                spec = container.decode(found.labels[container.SPEC_LABEL])
+            except (KeyError, ValueError, TypeError) as error:
+                log.warning("container %s is not a machine of this version: %s", found.name, error)
+                continue
+            machine = _Machine(spec, state="running" if found.status == "running" else "stopped")
+            self._machines[spec.instance_id] = machine
+            self.vpc(spec.vpc_cidr)
+
+    def _watch(self) -> None:
+        try:
+            for event in self._events:
+                self._died(event)
+        except (DockerException, OSError, json.JSONDecodeError) as error:
+            if not self._closed.is_set():
+                log.warning("the Docker engine's events ended: %s", error)
+
+    def _died(self, event: dict[str, Any]) -> None:
+        """A machine that went down without being asked: rebooted, powered off, or killed."""
+        attributes = event.get("Actor", {}).get("Attributes", {})
+        machine = self._machines.get(attributes.get(container.INSTANCE_LABEL, ""))
+        if machine is None or machine.ending or self._closed.is_set():
+            return
+        if machine.state != "running":
+            return
+        if attributes.get("exitCode") == str(_REBOOT_EXIT):
+            self._set(machine, "booting")
+            self._begin(machine, self._start)
+        else:
+            self._set(machine, "stopped")
