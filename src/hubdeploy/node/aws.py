@@ -151,6 +151,13 @@ class Cloud:
         body: bytes = answer["Body"].read()
         return body
 
+    def optional(self, key: str) -> bytes | None:
+        """As :meth:`object`, asking first whether it is there.
+
+        S3 answers 403 rather than 404 to who may not list the whole bucket.
+        """
+        return self.object(key) if key in self.keys_below(key) else None
+
     def artifact(self, key: str, *, sha256: str) -> bytes:
         """An object that the release names, its digest checked.
 

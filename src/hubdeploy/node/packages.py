@@ -151,8 +151,8 @@ def fetch(
     where = where or this_platform()
     key = kept_as(package, where)
     file = cloud.machine.state(f"packages/{Path(key).name}")
-    noted = cloud.object(f"{key}.sha256")
-    kept = cloud.object(key) if noted else None
+    noted = cloud.optional(f"{key}.sha256")
+    kept = cloud.optional(key) if noted else None
     if kept is not None and noted is not None:
         wanted = package.sha256 or noted.decode().strip()
         system.write(file, _checked(kept, wanted, f"s3://{cloud.machine.bucket}/{key}"))

@@ -123,7 +123,7 @@ def _kept_key(kind: str, host: str) -> str:
 
 
 def _kept(cloud: Cloud, kind: str, host: str) -> Bundle | None:
-    body = cloud.object(_kept_key(kind, host))
+    body = cloud.optional(_kept_key(kind, host))
     if body is None:
         return None
     try:
