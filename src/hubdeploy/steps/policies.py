@@ -160,6 +160,7 @@ class _Maker:
                 "FindCloudMap",
                 [
                     "servicediscovery:GetOperation",
+                    "servicediscovery:GetService",
                     "servicediscovery:ListNamespaces",
                     "servicediscovery:ListServices",
                 ],

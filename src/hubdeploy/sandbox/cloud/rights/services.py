@@ -88,15 +88,17 @@ def _group(cloud: Cloud, call: Call) -> list[Target]:
     return targets or _ANY
 
 
-def _cloud_map(_cloud: Cloud, call: Call) -> list[Target]:
+def _cloud_map(cloud: Cloud, call: Call) -> list[Target]:
     params = call.params
     ident = params.get("Id") or params.get("ServiceId") or ""
     if params.get("ResourceARN"):
         return [(params["ResourceARN"], {})]
-    if ident.startswith("ns-"):
-        return [(_arn(call, "servicediscovery", f"namespace/{ident}"), {})]
-    if ident.startswith("srv-"):
-        return [(_arn(call, "servicediscovery", f"service/{ident}"), {})]
+    for prefix, kind in (("ns-", "namespace"), ("srv-", "service")):
+        if ident.startswith(prefix):
+            arn = _arn(call, "servicediscovery", f"{kind}/{ident}")
+            backend = cloud.backend("servicediscovery", call.account, call.region)
+            tags = backend.tagger.get_tag_dict_for_resource(arn)
+            return [(arn, tags)]
     if params.get("NamespaceId"):
         return [(_arn(call, "servicediscovery", f"namespace/{params['NamespaceId']}"), {})]
     return _ANY
