@@ -1,4 +1,4 @@
-"""Checks of what stands, as AWS sees it: drift, machines, agents, file system, backups, versions."""
+"""Checks of what stands, as AWS sees it: drift, machines, agents, files, backups, versions."""
 
 from __future__ import annotations
 
