@@ -34,7 +34,9 @@ class ConfigError(HubdeployError):
 class AwsError(HubdeployError):
     """AWS refused a call. ``code`` is AWS's own error code, ``operation`` the API operation."""
 
-    def __init__(self, message: str, *, hint: str = "", code: str = "", operation: str = "") -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", code: str = "", operation: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.code = code
         self.operation = operation
@@ -42,6 +44,23 @@ class AwsError(HubdeployError):
 
 class WaitTimeout(HubdeployError):
     """A wait reached its deadline; the message says what was waited for and what was last seen."""
+
+
+class MachineFailed(HubdeployError):
+    """A machine says that its set-up failed, or ended; ``log`` is the tail of its log."""
+
+    def __init__(self, message: str, *, hint: str = "", log: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.log = log
+
+
+class Interrupted(HubdeployError):
+    """Ctrl-C: what was begun is finished, nothing new was started."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("interrupted", hint="run the same command again to go on from here")
 
 
 class RemoteError(HubdeployError):

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def tags_of(resource: dict[str, Any]) -> dict[str, str]:
-    """Tags as a dict, from any of AWS's spellings (``Tags``/``TagSet``/``TagList``, upper or lower)."""
+    """Tags as a dict, from any of AWS's spellings."""
     for name in ("Tags", "TagSet", "TagList", "tags"):
         found = resource.get(name)
         if isinstance(found, dict):

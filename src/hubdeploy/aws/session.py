@@ -89,9 +89,12 @@ class Aws:
             return result
 
     def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
-        """All items under ``key`` of a paginated read."""
+        """All items under ``key`` of a read, page by page where AWS gives pages."""
         with translated(service, operation):
-            paginator = self.client(service).get_paginator(operation)
+            client = self.client(service)
+            if not client.can_paginate(operation):
+                return list(getattr(client, operation)(**params).get(key, []))
+            paginator = client.get_paginator(operation)
             return [item for page in paginator.paginate(**params) for item in page.get(key, [])]
 
     @cached_property

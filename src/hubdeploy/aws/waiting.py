@@ -9,13 +9,9 @@ from typing import TypeVar
 
 import tenacity
 
-from hubdeploy.errors import AwsError, WaitTimeout
+from hubdeploy.errors import AwsError, Interrupted, WaitTimeout
 
 T = TypeVar("T")
-
-
-class _Cancelled(Exception):
-    pass
 
 
 def wait_until(
@@ -33,7 +29,8 @@ def wait_until(
 
     ``deadline`` and ``every`` are seconds; the pause grows from a quarter of ``every`` to it, so
     that quick things are seen quickly. At the deadline :class:`WaitTimeout` says ``what`` was
-    waited for and ``last_seen()``. What ``probe`` raises ends the wait.
+    waited for and ``last_seen()``. What ``probe`` raises ends the wait; ``cancelled`` ends it with
+    :class:`Interrupted`.
     """
     say(f"waiting for {what}")
     started = time.monotonic()
@@ -46,7 +43,7 @@ def wait_until(
 
     def attempt() -> T | None:
         if cancelled is not None and cancelled.is_set():
-            raise _Cancelled
+            raise Interrupted
         return probe()
 
     try:
@@ -63,24 +60,32 @@ def wait_until(
             + (f"; last seen: {seen}" if seen else ""),
             hint=hint or "run the same command again to go on waiting",
         ) from None
-    except _Cancelled:
-        raise WaitTimeout(f"stopped waiting for {what}") from None
     assert found is not None
     return found
 
 
 def retry_codes(
-    call: Callable[[], T], *, codes: Collection[str], deadline: float, every: float = 1.0
+    call: Callable[[], T],
+    *,
+    codes: Collection[str] = (),
+    when: Callable[[AwsError], bool] | None = None,
+    deadline: float,
+    every: float = 1.0,
 ) -> T:
     """Call again while it is refused with one of exactly these AWS error codes.
 
     For what is eventually consistent: a just-made role that EC2 does not know yet, a security
-    group still in use by an interface that is going. The last refusal is raised at the deadline.
+    group still in use by an interface that is going. ``when`` tells apart what AWS gives the same
+    code. The last refusal is raised at the deadline (seconds).
     """
+
+    def again(error: BaseException) -> bool:
+        if not isinstance(error, AwsError):
+            return False
+        return error.code in codes or (when is not None and when(error))
+
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(
-            lambda error: isinstance(error, AwsError) and error.code in codes
-        ),
+        retry=tenacity.retry_if_exception(again),
         stop=tenacity.stop_after_delay(deadline),
         wait=tenacity.wait_exponential(multiplier=every / 4, max=every * 4),
         reraise=True,

@@ -14,13 +14,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from hubdeploy.errors import HubdeployError
+from hubdeploy.errors import HubdeployError, Interrupted
 from hubdeploy.pipeline.change import Action, Change, Changes, Unknown
 from hubdeploy.pipeline.events import Event, Listener, StepState, ignore
 from hubdeploy.pipeline.graph import Needs, checked, reverse
 from hubdeploy.pipeline.step import Context, Step, current_step
 
-WORKERS = 16
+__all__ = ["Interrupted", "Outcome", "PipelineFailed", "down", "plan", "plan_down", "up"]
+
+WORKERS = 32
 """Steps at a time; they wait on the network, not on the processor."""
 
 
@@ -33,15 +35,6 @@ class PipelineFailed(HubdeployError):
         super().__init__(f"{first}: {error.message}{more}", hint=error.hint)
         self.failures = dict(failures)
         self.blocked = list(blocked)
-
-
-class Interrupted(HubdeployError):
-    """Ctrl-C: what was begun is finished, nothing new was started."""
-
-    exit_code = 130
-
-    def __init__(self) -> None:
-        super().__init__("interrupted", hint="run the same command again to go on from here")
 
 
 @dataclass(kw_only=True)

@@ -9,10 +9,72 @@ from hubdeploy.pipeline.step import Context, Step
 
 def all_steps(ctx: Context) -> list[Step[Any]]:
     """Every step of a deployment, for one run."""
-    from hubdeploy.steps import deployment, network
+    from hubdeploy.steps import (
+        alarms,
+        artifacts,
+        bucket,
+        deployment,
+        discovery,
+        dns,
+        files,
+        firewall,
+        group,
+        iam,
+        leader_parts,
+        logs,
+        machines,
+        mounts,
+        network,
+        parameters,
+        registry,
+        release,
+        routing,
+        template,
+        waits,
+    )
 
-    return [
-        deployment.Deployment(ctx),
-        network.Vpc(ctx),
-        network.Subnets(ctx),
-    ]
+    classes: tuple[type[Step[Any]], ...] = (
+        deployment.Deployment,
+        network.Vpc,
+        network.Subnets,
+        routing.InternetGateway,
+        routing.Nat,
+        routing.Routes,
+        routing.Endpoint,
+        firewall.Firewall,
+        bucket.Bucket,
+        iam.Iam,
+        files.FileSystem,
+        mounts.MountTargets,
+        discovery.Discovery,
+        parameters.Parameters,
+        registry.Registry,
+        logs.Logs,
+        artifacts.Artifacts,
+        leader_parts.Address,
+        leader_parts.Volume,
+        dns.Zone,
+        dns.Record,
+        release.Release,
+        machines.ChefServer,
+        machines.Workstation,
+        machines.Leader,
+        leader_parts.AttachAddress,
+        template.Template,
+        group.Group,
+        alarms.Alarms,
+        waits.ChefReady,
+        waits.Published,
+        waits.LeaderReady,
+        waits.HubAnswers,
+        waits.WorkersReady,
+        waits.Converge,
+    )
+    return [step(ctx) for step in classes]
+
+
+def leftovers(ctx: Context) -> list[str]:
+    """Human names of what is left in the account; empty after a complete ``down``."""
+    from hubdeploy.steps import leftovers as sweep
+
+    return sweep.find(ctx)

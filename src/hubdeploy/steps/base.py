@@ -238,6 +238,10 @@ class Part(Step[Observed]):
             disrupts=disrupts,
         )
 
+    def waiting(self, resource: str, what: str, apply: Callable[[], Any]) -> Change:
+        """A wait: carried out like a change, counted as none."""
+        return Change(action=Action.WAIT, resource=resource, title=f"wait for {what}", apply=apply)
+
     def delete(self, resource: str, title: str, apply: Callable[[], Any]) -> Change:
         return Change(action=Action.DELETE, resource=resource, title=title, apply=apply)
 
@@ -256,3 +260,10 @@ def token(*parts: str) -> str:
     what the first made instead of making a second.
     """
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def partition(region: str) -> str:
+    """AWS's partition, the second part of every ARN."""
+    if region.startswith("cn-"):
+        return "aws-cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws"

@@ -4,8 +4,9 @@ anything left?"""
 from __future__ import annotations
 
 from hubdeploy.aws.inventory import tags_of
+from hubdeploy.errors import HubdeployError
 from hubdeploy.pipeline.change import Changes
-from hubdeploy.steps import fixed
+from hubdeploy.steps import fixed, leftovers
 from hubdeploy.steps.base import Part
 
 
@@ -23,3 +24,16 @@ class Deployment(Part[dict[str, str]]):
     def changes(self, observed: dict[str, str]) -> Changes:
         fixed.check(self.config, observed)
         yield from ()
+
+    def destroy(self, observed: dict[str, str]) -> Changes:
+        del observed
+        yield self.waiting("deployment", "nothing to be left", self._nothing_left)
+
+    def _nothing_left(self) -> None:
+        found = leftovers.find(self.ctx)
+        if found:
+            more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+            raise HubdeployError(
+                f"still there: {', '.join(found[:5])}{more}",
+                hint="run `hubdeploy down` again; what stays then, remove by hand",
+            )

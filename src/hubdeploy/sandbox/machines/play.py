@@ -108,7 +108,7 @@ class Player:
     def _publish(self, release: dict[str, Any]) -> None:
         digest = (release.get("cookbooks") or {}).get("sha256", "")
         settings = (release.get("settings") or {}).get("sha256", "")
-        self._put_state(self.parameters.workstation_state, release=digest, settings=settings)
+        self._put_state(self.parameters.workstation_state, cookbooks=digest, settings=settings)
 
     def _watch_release(self, release: dict[str, Any]) -> None:
         """As the workstation's own service does: publish again what changed."""
