@@ -216,7 +216,7 @@ class DockerMachines:
             )
         except (NotFound, APIError):
             return ""
-        return str(output.decode(errors="replace"))
+        return output.decode(errors="replace") if isinstance(output, bytes) else ""
 
     def container_name(self, instance_id: str) -> str:
         return container.name_of(self._sandbox, instance_id)

@@ -1,0 +1,172 @@
+"""An instance as a container: what a machine finds when it comes up, and how it goes."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hubdeploy.sandbox.imds import RoleKeys
+from tests.plugins.machines import Lab, LabMachine
+
+pytestmark = pytest.mark.docker
+
+USER_DATA = """#!/bin/bash
+set -e
+token=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token)
+curl -sf -H "X-aws-ec2-metadata-token: $token" http://169.254.169.254/latest/meta-data/instance-id > /root/seen
+echo $((1 + $(cat /root/count 2>/dev/null || echo 0))) > /root/count
+"""
+METADATA = "http://169.254.169.254/latest"
+
+
+@pytest.fixture(scope="module")
+def machine(lab: Lab) -> LabMachine:
+    lab.cloud.keys["worker"] = RoleKeys(access_key="ASIAX", secret_key="hidden", token="tok")
+    booted = lab.boot(
+        lab.spec(
+            instance_type="t3.large",
+            user_data=USER_DATA,
+            role="worker",
+            tags={"Name": "demo", "hubdeploy:role": "worker"},
+            public_keys=("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDtest demo",),
+        )
+    )
+    booted.out("cloud-init status --wait")
+    return booted
+
+
+def get(machine: LabMachine, path: str) -> str:
+    token = f"curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {METADATA}/api/token"
+    return machine.out(f'curl -sf -H "X-aws-ec2-metadata-token: $({token})" {METADATA}/{path}')
+
+
+def test_systemd_comes_up_whole(machine: LabMachine) -> None:
+    assert machine.out("systemctl is-system-running --wait") == "running"
+    assert machine.out("hostname") == machine.spec.hostname
+
+
+def test_cloud_init_runs_the_user_data_once(machine: LabMachine) -> None:
+    assert machine.out("cat /root/seen") == machine.id
+    assert "DataSourceEc2" in machine.out("cloud-init status --long")
+    assert machine.out("cat /root/count") == "1"
+
+
+def test_the_key_pair_opens_the_images_login(machine: LabMachine) -> None:
+    assert "AAAAC3NzaC1lZDI1NTE5AAAAIDtest" in machine.out("cat /home/admin/.ssh/authorized_keys")
+    assert machine.out("sudo -u admin sudo -n id -u") == "0"
+
+
+def test_a_machine_believes_its_instance_types_size(machine: LabMachine) -> None:
+    machine.await_docker()
+    total = int(machine.out("docker info --format '{{.MemTotal}}'"))
+    assert 0.95 * 8 * 1024**3 < total < 8 * 1024**3
+
+
+def test_metadata_describe_the_instance(machine: LabMachine) -> None:
+    assert get(machine, "meta-data/instance-type") == "t3.large"
+    assert get(machine, "meta-data/local-ipv4") == machine.address
+    assert get(machine, "meta-data/tags/instance/hubdeploy:role") == "worker"
+    assert '"region": "eu-central-1"' in get(machine, "dynamic/instance-identity/document")
+    assert "ASIAX" in get(machine, "meta-data/iam/security-credentials/worker")
+    mac = get(machine, "meta-data/mac")
+    assert mac in machine.out("cat /sys/class/net/eth0/address")
+
+
+def test_metadata_refuse_a_token_that_was_not_given_out(machine: LabMachine) -> None:
+    code = f"curl -s -o /dev/null -w '%{{http_code}}' -H 'X-aws-ec2-metadata-token: no' {METADATA}/"
+    assert machine.out(code) == "401"
+    forged = f"curl -s -o /dev/null -w '%{{http_code}}' -H 'X-Forwarded-For: 10.0.0.1' {METADATA}/"
+    assert machine.out(forged) == "200", "the caller's own word on its address does not count"
+
+
+def test_the_spot_notice_shows_when_it_is_given(lab: Lab, machine: LabMachine) -> None:
+    path = f"{METADATA}/meta-data/spot/instance-action"
+    assert machine.out(f"curl -s -o /dev/null -w '%{{http_code}}' {path}") == "404"
+    lab.machines.announce_spot(machine.id, datetime.now(UTC) + timedelta(minutes=2))
+    assert '"action": "terminate"' in get(machine, "meta-data/spot/instance-action")
+    lab.machines.announce_spot(machine.id, None)
+
+
+def test_aws_names_resolve_to_the_sandbox_or_to_nothing(lab: Lab, machine: LabMachine) -> None:
+    lab.cloud.names["chef.demo.internal"] = ["10.9.9.9"]
+    assert machine.out("getent hosts chef.demo.internal").split()[0] == "10.9.9.9"
+    assert machine.out(f"getent hosts {machine.spec.hostname}.ec2.internal").split()[0] == (
+        machine.address
+    )
+    assert machine.run("getent hosts s3.eu-central-1.amazonaws.com").code == 2
+    assert machine.run("getent hosts gone.demo.internal").code == 2
+
+
+def test_units_and_logins_know_the_sandboxes_endpoint(lab: Lab, machine: LabMachine) -> None:
+    wanted = lab.machines.vpc(lab.cidr).endpoint
+    assert machine.out("systemd-run --pipe -q env | grep ^AWS_ENDPOINT_URL") == (
+        f"AWS_ENDPOINT_URL={wanted}"
+    )
+    assert machine.out("echo $AWS_ENDPOINT_URL") == wanted
+    assert machine.out("sudo printenv AWS_ENDPOINT_URL") == wanted
+
+
+def test_a_reboot_keeps_the_disk_and_runs_no_user_data(machine: LabMachine) -> None:
+    before = machine.out(
+        "cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestamp"
+    )
+    machine.lab.machines.reboot(machine.id)
+    machine.wait("booting")
+    machine.wait("running")
+    after = machine.out("cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestamp")
+    assert before != after
+    machine.out("cloud-init status --wait")
+    assert machine.out("cat /root/count") == "1"
+
+
+def test_a_reboot_from_inside_comes_back(machine: LabMachine) -> None:
+    machine.run("systemctl reboot")
+    machine.wait("booting")
+    machine.wait("running")
+    assert machine.out("cat /root/count") == "1"
+
+
+def test_stop_and_start(machine: LabMachine) -> None:
+    machine.lab.machines.stop(machine.id)
+    machine.wait("stopped")
+    machine.lab.machines.start(machine.id)
+    machine.wait("running")
+
+
+def test_a_crash_is_seen(lab: Lab) -> None:
+    victim = lab.boot()
+    lab.machines.crash(victim.id)
+    victim.wait("stopped", seconds=10)
+
+
+def test_shutdown_units_still_have_metadata_when_an_instance_is_terminated(lab: Lab) -> None:
+    leaver = lab.boot()
+    leaver.put(
+        "/etc/systemd/system/leave.service",
+        "[Unit]\nAfter=network.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+        f"ExecStop=/bin/sh -c 'curl -sf {METADATA}/meta-data/instance-id > /sandbox/efs/left'\n",
+    )
+    leaver.out("systemctl daemon-reload; systemctl start leave")
+    witness = lab.boot()
+    lab.machines.terminate(leaver.id)
+    leaver.wait("gone", seconds=30)
+    assert witness.out("cat /sandbox/efs/left") == leaver.id
+    names = {found.name for found in lab.client.containers.list(all=True)}
+    assert leaver.container not in names
+
+
+def test_a_new_server_takes_up_what_an_earlier_one_left(lab: Lab) -> None:
+    kept = lab.boot(lab.spec(tags={"Name": "kept"}))
+    lab.server_restart()
+    assert kept.spec in lab.machines.found()
+    assert lab.machines.state(kept.id) == "running"
+    assert kept.out("hostname") == kept.spec.hostname
+    assert kept.out(f"curl -sf {METADATA}/meta-data/instance-id") == kept.id
+
+
+def test_four_machines_boot_together_in_seconds(lab: Lab) -> None:
+    started = time.monotonic()
+    lab.boot_all(4)
+    assert time.monotonic() - started < 60
