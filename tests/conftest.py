@@ -1,3 +1,3 @@
 """Fixtures that all tests may use."""
 
-pytest_plugins = ["tests.plugins.aws"]
+pytest_plugins = ["tests.plugins.aws", "tests.plugins.metadata", "tests.plugins.deployment"]
