@@ -44,6 +44,8 @@ class SshChannel:
         default=lambda t: (t.public_ip, Port.SSH) if t.public_ip else None
     )
     sudo: bool = True
+    port: int = Port.SSH
+    """Where machines listen, seen from the jump machine."""
     name: str = field(default="ssh", init=False)
 
     def run(self, targets: Sequence[Target], command: str, *, deadline: float) -> list[Result]:
@@ -114,7 +116,7 @@ class SshChannel:
         assert transport is not None
         try:
             return transport.open_channel(
-                "direct-tcpip", (target.private_ip, Port.SSH), ("127.0.0.1", 0), timeout=CONNECT
+                "direct-tcpip", (target.private_ip, self.port), ("127.0.0.1", 0), timeout=CONNECT
             )
         except (paramiko.SSHException, OSError) as error:
             label = self.jump.label if self.jump else "the jump machine"

@@ -1,0 +1,165 @@
+"""SSH against a real sshd on loopback: host keys, refusals, deadlines, the way through a jump."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hubdeploy.errors import RemoteError
+from hubdeploy.remote.channel import Target, worst
+from hubdeploy.remote.keys import key_file, public_key
+from hubdeploy.remote.ssh import SshChannel
+
+TARGET = Target(instance_id="i-0aaa", label="leader", private_ip="127.0.0.1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A running sshd and what its machine would have published."""
+
+    port: int
+    host_key: str
+    key: Path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("sshd")
+    folder.chmod(0o700)
+    key = key_file(folder / "operator", "demo")
+    host = key_file(folder / "host", "host")
+    authorized = folder / "authorized_keys"
+    authorized.write_text(public_key(key) + "\n")
+    port = free_port()
+    # sshd insists on this directory when it runs as root
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    sshd = shutil.which("sshd", path="/usr/sbin:/usr/bin")
+    assert sshd, "openssh-server is missing: run `make test`"
+    process = subprocess.Popen(
+        [
+            *(sshd, "-D", "-e", "-f", "/dev/null", "-p", str(port), "-h", str(host)),
+            *("-o", "ListenAddress=127.0.0.1", "-o", f"AuthorizedKeysFile={authorized}"),
+            *("-o", "StrictModes=no", "-o", "UsePAM=no", "-o", "PidFile=none"),
+            *("-o", "PasswordAuthentication=no"),
+        ],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        yield Server(port=port, host_key=public_key(host), key=key)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def channel(server: Server, *, key: Path | None = None, host_key: str | None = None) -> SshChannel:
+    line = server.host_key if host_key is None else host_key
+    return SshChannel(
+        user=getpass.getuser(),
+        key=key or server.key,
+        host_keys=lambda ids: dict.fromkeys(ids, line),
+        address=lambda _: ("127.0.0.1", server.port),
+        sudo=False,
+    )
+
+
+def test_a_command_gives_its_output_and_exit_code(server: Server) -> None:
+    (result,) = channel(server).run([TARGET], "echo out; echo err >&2; exit 3", deadline=10)
+    assert (result.code, result.stdout, result.stderr) == (3, "out\n", "err\n")
+    assert worst([result]) == 3
+
+
+def test_long_output_arrives_whole(server: Server) -> None:
+    (result,) = channel(server).run([TARGET], "seq 1 60000", deadline=20)
+    assert result.ok
+    assert result.stdout.splitlines()[-1] == "60000"
+
+
+def test_the_script_is_in_no_process_list(server: Server) -> None:
+    (result,) = channel(server).run(
+        [TARGET], "x=needle-in-a-script; tr '\\0' ' ' < /proc/$$/cmdline", deadline=10
+    )
+    assert result.ok
+    assert "needle" not in result.stdout
+
+
+def test_a_command_past_its_deadline_is_ended(server: Server) -> None:
+    began = time.monotonic()
+    (result,) = channel(server).run([TARGET], "echo begun; sleep 60", deadline=1)
+    assert time.monotonic() - began < 10
+    assert (result.code, result.problem, result.stdout) == (None, "timed out", "begun\n")
+
+
+def test_another_host_key_than_the_published_one_ends_the_connection(
+    server: Server, tmp_path: Path
+) -> None:
+    other = public_key(key_file(tmp_path, "other"))
+    (result,) = channel(server, host_key=other).run([TARGET], "true", deadline=10)
+    assert result.code is None
+    assert "another host key" in result.problem
+
+
+def test_a_machine_that_published_no_key_is_not_trusted(server: Server) -> None:
+    (result,) = channel(server, host_key="").run([TARGET], "true", deadline=10)
+    assert "published no host key" in result.problem
+
+
+def test_a_key_that_is_not_admitted_is_named(server: Server, tmp_path: Path) -> None:
+    stranger = key_file(tmp_path, "stranger")
+    (result,) = channel(server, key=stranger).run([TARGET], "true", deadline=10)
+    assert "refuses the SSH key" in result.problem
+
+
+def test_a_closed_port_says_where_it_dialled(server: Server) -> None:
+    closed = free_port()
+    ssh = channel(server)
+    ssh.address = lambda _: ("127.0.0.1", closed)
+    (result,) = ssh.run([TARGET], "true", deadline=10)
+    assert f"cannot be reached at 127.0.0.1 port {closed}" in result.problem
+
+
+def test_without_address_and_jump_the_other_channel_is_named(server: Server) -> None:
+    ssh = channel(server)
+    ssh.address = lambda _: None
+    with pytest.raises(RemoteError) as caught, ssh.connection(TARGET):
+        pass
+    assert "--via ssm" in caught.value.hint
+
+
+def test_a_made_key_is_kept_and_closed_to_others(tmp_path: Path) -> None:
+    first = key_file(tmp_path, "demo")
+    assert first.stat().st_mode & 0o777 == 0o600
+    assert key_file(tmp_path, "demo").read_bytes() == first.read_bytes()
+
+
+def test_a_machine_without_an_address_is_reached_through_one_that_has_one(server: Server) -> None:
+    worker = Target(instance_id="i-0bbb", label="worker/1", private_ip="127.0.0.1")
+    ssh = channel(server)
+    ssh.jump, ssh.port = TARGET, server.port
+    ssh.address = lambda target: ("127.0.0.1", server.port) if target is TARGET else None
+    results = ssh.run([TARGET, worker], "echo $SSH_CONNECTION", deadline=10)
+    assert [r.ok for r in results] == [True, True]
