@@ -74,7 +74,7 @@ def settings(**changes: Any) -> dict[str, Any]:
             "staging": False,
             "zone": "Z0123456789",
         },
-        "hub": HubSection().model_dump(mode="json"),
+        "hub": HubSection().model_dump(),
         "limits": {
             "max_cluster_memory": 256 << 30,
             "max_concurrent_users": 100,

@@ -6,9 +6,6 @@
 # Docker's json-file logs of a container: so many files of such a size, then the oldest goes.
 default['hub_base']['docker']['log_max_size'] = '10m'
 default['hub_base']['docker']['log_max_file'] = '3'
-# Open files a container may have. Debian's engine otherwise passes on a billion, over which some
-# programs loop at their start.
-default['hub_base']['docker']['nofile'] = 65_536
 
 # NFS mount options that AWS recommends for EFS. `hard` lets a notebook wait through a short outage
 # instead of losing what it writes; `noresvport` lets the client reconnect from another port.

@@ -15,9 +15,6 @@ file '/etc/docker/daemon.json' do
   content HubBase::Text.json(
     'bip' => HubBase::Pool.bridge(pool),
     'default-address-pools' => [{ 'base' => HubBase::Pool.halves(pool).first, 'size' => 24 }],
-    'default-ulimits' => {
-      'nofile' => { 'Name' => 'nofile', 'Soft' => docker['nofile'], 'Hard' => docker['nofile'] }
-    },
     'icc' => false,
     'log-driver' => 'json-file',
     'log-opts' => { 'max-size' => docker['log_max_size'], 'max-file' => docker['log_max_file'] }

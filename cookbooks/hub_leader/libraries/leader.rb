@@ -32,12 +32,17 @@ module HubLeader
       ::Digest::SHA256.file(wheel).hexdigest
     end
 
-    # Is exactly this wheel installed there? pip records the digest of a file that it installed.
+    # The wheel as something that pip installs, checks and records with its digest.
+    def requirement(wheel, extra)
+      "hubdeploy[#{extra}] @ file://#{wheel}#sha256=#{sha256(wheel)}"
+    end
+
+    # Is exactly this wheel installed there, by pip's own record? Its form differs by pip's version.
     def installed?(venv, wheel)
       records = ::Dir.glob("#{venv}/lib/python3*/site-packages/hubdeploy-*.dist-info/direct_url.json")
       records.any? do |record|
         info = ::JSON.parse(::File.read(record))['archive_info'] || {}
-        info.fetch('hashes', {})['sha256'] == sha256(wheel)
+        [info.dig('hashes', 'sha256'), info['hash'].to_s.delete_prefix('sha256=')].include?(sha256(wheel))
       end
     end
   end

@@ -33,7 +33,7 @@ action :install do
 
   execute "install #{::File.basename(wheel)} into #{venv}" do
     command ["#{venv}/bin/pip", 'install', '--quiet', '--disable-pip-version-check', '--no-input',
-             *pinned, "#{wheel}[#{new_resource.extra}]"]
+             *pinned, HubLeader::Wheel.requirement(wheel, new_resource.extra)]
     timeout 1800
     retries new_resource.attempts - 1
     retry_delay 10
