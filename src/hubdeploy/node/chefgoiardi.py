@@ -30,7 +30,7 @@ User={user}
 Group={user}
 UMask=0077
 AmbientCapabilities=CAP_NET_BIND_SERVICE
-ExecStart=/usr/bin/goiardi --hostname={host} --port=443 --use-auth --use-ssl \\
+ExecStart=/usr/bin/goiardi --hostname={host} --port={port} --use-auth --use-ssl \\
   --ssl-cert={home}/tls/server.crt --ssl-key={home}/tls/server.key --conf-root={home}/conf \\
   --index-file={home}/index.bin --data-file={home}/data.bin --freeze-interval=2 \\
   --local-filestore-dir={home}/files --obj-max-size=104857600 --json-req-max-size=10000000
@@ -44,18 +44,20 @@ WantedBy=multi-user.target
 class Goiardi:
     """No organisations; admin and validator are made by its first start."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, *, port: int = 443) -> None:
         self._machine = machine
+        self._port = port
         self._cloud = Cloud(machine=machine)
         self._home = machine.path(HOME)
 
     def url(self) -> str:
-        return f"https://{self._machine.names.chef_host}"
+        port = "" if self._port == 443 else f":{self._port}"
+        return f"https://{self._machine.names.chef_host}{port}"
 
     def install(self) -> None:
-        system.apt_install("goiardi")
+        system.apt_install(self._machine.root, "goiardi")
         # the package's own unit serves without authentication
-        system.systemctl("disable", "--now", "--quiet", "goiardi.service", check=False)
+        self._systemctl("disable", "--now", "--quiet", "goiardi.service", check=False)
 
     def configure(self) -> None:
         self._home.mkdir(parents=True, exist_ok=True)
@@ -68,10 +70,15 @@ class Goiardi:
                 self._home / "tls" / name, (source / name).read_bytes(), mode=0o600
             )
         self._own(self._home)
-        text = _TEXT.format(host=self._machine.names.chef_host, home=HOME, user=_USER)
+        text = _TEXT.format(
+            host=self._machine.names.chef_host, port=self._port, home=HOME, user=_USER
+        )
         if not system.unit(self._machine.root, UNIT, text) and fresh:
-            system.systemctl("restart", UNIT)
+            self._systemctl("restart", UNIT)
         chefserver.wait_until_it_answers(self._cloud, self.url())
+
+    def _systemctl(self, *arguments: str, check: bool = True) -> None:
+        system.systemctl(self._machine.root, *arguments, check=check)
 
     def _own(self, folder: Path) -> None:
         try:
@@ -110,7 +117,7 @@ class Goiardi:
 
     def dump(self, target: Path) -> None:
         # stopped for a second: data, index and files are then of one moment
-        system.systemctl("stop", UNIT)
+        self._systemctl("stop", UNIT)
         try:
             with tarfile.open(target, "w:gz") as archive:
                 for name in ("data.bin", "index.bin", "files", "conf"):
@@ -119,7 +126,7 @@ class Goiardi:
                 archive.add(self._machine.path(FOLDER), arcname="certificate")
             target.chmod(0o600)
         finally:
-            system.systemctl("start", UNIT)
+            self._systemctl("start", UNIT)
 
     def load(self, source: Path) -> None:
         self._home.mkdir(parents=True, exist_ok=True)

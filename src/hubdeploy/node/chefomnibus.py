@@ -54,7 +54,7 @@ class Omnibus:
     def install(self) -> None:
         if system.run(["which", self._control], check=False).returncode == 0:
             return
-        system.apt_install("rsync")  # its backup asks for it
+        system.apt_install(self._cloud.machine.root, "rsync")  # its backup asks for it
         packages.install(packages.fetch(self._cloud, packages.server(self._settings)))
 
     def configure(self) -> None:

@@ -119,14 +119,14 @@ def own_name(cloud: Cloud) -> None:
 # ------------------------------------------------------------------------------- stages
 
 
-def install(cloud: Cloud) -> None:
+def install(cloud: Cloud, server: Flavour | None = None) -> None:
     """Put the server's package on the machine."""
-    flavour(cloud).install()
+    (server or flavour(cloud)).install()
 
 
-def restore(cloud: Cloud) -> bool:
+def restore(cloud: Cloud, server: Flavour | None = None) -> bool:
     """Load the newest backup, if there is one and the server has no data yet."""
-    server = flavour(cloud)
+    server = server or flavour(cloud)
     if not server.is_empty():
         return False
     keys = cloud.keys_below(f"{Key.CHEF_BACKUP}/")
@@ -142,11 +142,11 @@ def restore(cloud: Cloud) -> bool:
     return True
 
 
-def configure(cloud: Cloud) -> None:
+def configure(cloud: Cloud, server: Flavour | None = None) -> None:
     """Certificate, configuration, start; the server answers afterwards."""
     own_name(cloud)
     ensure_certificate(cloud)
-    flavour(cloud).configure()
+    (server or flavour(cloud)).configure()
 
 
 def connect(cloud: Cloud, actor: Actor, url: str) -> ChefServer:
@@ -184,10 +184,10 @@ def works(cloud: Cloud, actor: Actor | None, url: str) -> bool:
     return True
 
 
-def publish(cloud: Cloud) -> None:
+def publish(cloud: Cloud, server: Flavour | None = None) -> None:
     """Tell the others: address, certificate, keys, and last that the server is there."""
     names = cloud.machine.names.parameters
-    server = flavour(cloud)
+    server = server or flavour(cloud)
     url = server.url()
     admin, validator = patiently(
         lambda: server.actors(
@@ -213,18 +213,19 @@ def publish(cloud: Cloud) -> None:
         cloud.put_parameter(names.chef_state, json.dumps(said))
 
 
-def backup(cloud: Cloud) -> str:
+def backup(cloud: Cloud, server: Flavour | None = None) -> str:
     """Dump the server into the bucket; the key. Looks after the publication as well."""
+    server = server or flavour(cloud)
     file = cloud.machine.state("chef-backup.tar.gz")
     file.parent.mkdir(parents=True, exist_ok=True)
     key = f"{Key.CHEF_BACKUP}/{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
     try:
-        flavour(cloud).dump(file)
+        server.dump(file)
         cloud.upload(file, key)
     finally:
         file.unlink(missing_ok=True)
-    configure(cloud)
-    publish(cloud)
+    configure(cloud, server)
+    publish(cloud, server)
     return key
 
 

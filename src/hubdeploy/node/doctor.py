@@ -50,13 +50,17 @@ def disk(path: str) -> dict[str, int] | None:
     return {"total": found.total, "used": found.used, "free": found.free}
 
 
-def units(role: Role) -> dict[str, dict[str, str]]:
+def units(root: Path, role: Role) -> dict[str, dict[str, str]]:
     """Unit -> its states; only those that exist."""
     result = {}
     for name in (*_ALL, *UNITS[role]):
         full = name if "." in name else f"{name}.service"
         shown = system.systemctl(
-            "show", full, "--property=LoadState,ActiveState,SubState,Result,NRestarts", check=False
+            root,
+            "show",
+            full,
+            "--property=LoadState,ActiveState,SubState,Result,NRestarts",
+            check=False,
         )
         facts = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         if facts.get("LoadState") == "loaded":
@@ -130,7 +134,7 @@ def facts(cloud: Cloud) -> dict[str, Any]:
         "memory": told(memory),
         "disks": {path: disk(path) for path in ("/", "/var/lib/docker", STATE_DIR, EFS_DIR)},
         "mounts": {path: os.path.ismount(path) for path in (STATE_DIR, EFS_DIR)},
-        "units": told(lambda: units(role)),
+        "units": told(lambda: units(machine.root, role)),
         "docker": told(docker),
         "packages": told(packages),
         "converge": converging.last(cloud),

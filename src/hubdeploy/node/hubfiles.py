@@ -70,7 +70,7 @@ def write_secrets(cloud: Cloud) -> bool:
         changed |= system.write(folder / name, value, mode=0o600)
     if changed:
         for unit in HUB_UNITS:
-            system.systemctl("try-restart", unit, check=False)
+            system.systemctl(cloud.machine.root, "try-restart", unit, check=False)
     return changed
 
 

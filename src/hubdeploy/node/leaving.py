@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 _ENDING = re.compile(r"\b(poweroff|halt)\.target\s+start\b")
 
 
-def is_ending() -> bool:
+def is_ending(cloud: Cloud) -> bool:
     """Whether the system goes down for good; a reboot, or a unit being stopped, does not count.
 
     EC2 ends and stops an instance by the power button: poweroff.target. A container is stopped
     by halt.target.
     """
-    jobs = system.systemctl("list-jobs", "--no-legend", "--full", check=False)
+    jobs = system.systemctl(cloud.machine.root, "list-jobs", "--no-legend", "--full", check=False)
     return _ENDING.search(jobs) is not None
 
 
@@ -32,7 +32,7 @@ def leave(cloud: Cloud, *, force: bool = False) -> bool:
     What fails is logged and does not keep the machine: the fleet service tidies up after the dead.
     A machine that is only stopped registers anew at its next start.
     """
-    if not force and not is_ending():
+    if not force and not is_ending(cloud):
         log.info("not the end of this machine: nothing to leave")
         return False
     steps: list[Callable[[], object]] = [

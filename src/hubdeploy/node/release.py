@@ -133,5 +133,7 @@ def update(cloud: Cloud, release: Release) -> bool:
             shutil.rmtree(old, ignore_errors=True)
     log.info("agent is now %s (%s)", release.version, target.name)
     for name in RESTARTED:
-        system.systemctl("try-restart", "--no-block", f"{name}.service", check=False)
+        system.systemctl(
+            cloud.machine.root, "try-restart", "--no-block", f"{name}.service", check=False
+        )
     return True

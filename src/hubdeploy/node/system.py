@@ -101,15 +101,15 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o644) -> bool:
     return True
 
 
-def has_systemd() -> bool:
-    """False in a container without an init, and while an image is built."""
-    return Path("/run/systemd/system").is_dir()
+def is_running(root: Path) -> bool:
+    """Whether ``root`` is the running system, rather than an image being built or a test's."""
+    return root == Path("/")
 
 
-def systemctl(*arguments: str, check: bool = True, timeout: float = 120) -> str:
-    """Output of ``systemctl``; nothing happens where systemd is not the init."""
-    if not has_systemd():
-        log.warning("no systemd here: systemctl %s left out", " ".join(arguments))
+def systemctl(root: Path, *arguments: str, check: bool = True, timeout: float = 120) -> str:
+    """Output of ``systemctl``; does nothing for another root, or where systemd is not the init."""
+    if not is_running(root) or not Path("/run/systemd/system").is_dir():
+        log.info("no systemd here: systemctl %s left out", " ".join(arguments))
         return ""
     return run(["systemctl", *arguments], check=check, timeout=timeout).stdout
 
@@ -121,22 +121,24 @@ def unit(root: Path, name: str, content: str, *, start: bool = True) -> bool:
     """
     changed = write(root / "etc/systemd/system" / name, content)
     if changed:
-        systemctl("daemon-reload")
+        systemctl(root, "daemon-reload")
     if "[Install]" in content:
-        systemctl("enable", "--quiet", name)
+        systemctl(root, "enable", "--quiet", name)
     if start:
-        systemctl("restart" if changed else "start", name)
+        systemctl(root, "restart" if changed else "start", name)
     return changed
 
 
-def apt_install(*packages: str) -> None:
+def apt_install(root: Path, *packages: str) -> None:
     """Install what is missing, patient with apt's lock; nothing is upgraded.
+
+    Nothing is installed for another root than the running system's.
 
     Raises:
         CommandError: apt gave up.
     """
     missing = [name for name in packages if not _installed(name)]
-    if not missing:
+    if not missing or not is_running(root):
         return
     apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]
     run(["dpkg", "--configure", "-a"], timeout=600)

@@ -96,13 +96,13 @@ def _install(cloud: Cloud, bundle: Bundle, *, wanted: str, why: str = "", again:
     said = {"kind": bundle.kind, "wanted": wanted, "why": why, "again": again}
     system.write(folder / "kind.json", json.dumps(said))
     if changed:
-        reload_nginx()
+        reload_nginx(cloud)
     return changed
 
 
-def reload_nginx() -> None:
+def reload_nginx(cloud: Cloud) -> None:
     """nginx reads its certificate at a HUP; without a running one nothing is to be done."""
-    if shutil.which("docker"):
+    if system.is_running(cloud.machine.root) and shutil.which("docker"):
         system.run(["docker", "kill", "--signal", "HUP", NGINX], check=False, timeout=30)
 
 
@@ -188,7 +188,8 @@ def _letsencrypt(cloud: Cloud, settings: Settings, kind: str) -> Bundle:
     http = tls.get("challenge") == "http"
     if http:
         _reachable(host)
-    system.apt_install("certbot", *([] if http else ["python3-certbot-dns-route53"]))
+    plugin = [] if http else ["python3-certbot-dns-route53"]
+    system.apt_install(cloud.machine.root, "certbot", *plugin)
     home = cloud.machine.path(CERTBOT)
     webroot = cloud.machine.path(ACME)
     webroot.mkdir(parents=True, exist_ok=True)

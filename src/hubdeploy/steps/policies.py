@@ -15,6 +15,9 @@ from hubdeploy.steps.base import partition
 
 Statement = dict[str, Any]
 
+_PRESENT = {"Null": {"route53:ChangeResourceRecordSetsNormalizedRecordNames": "false"}}
+"""``ForAllValues`` is also true of a key that is not there."""
+
 
 def trust() -> dict[str, Any]:
     """Who may take the roles: EC2 instances."""
@@ -183,7 +186,8 @@ class _Maker:
                 {
                     "ForAllValues:StringEquals": {
                         "route53:ChangeResourceRecordSetsNormalizedRecordNames": [host]
-                    }
+                    },
+                    **_PRESENT,
                 },
             ),
         ]
@@ -319,6 +323,7 @@ class _Maker:
                         "ForAllValues:StringEquals": {
                             "route53:ChangeResourceRecordSetsRecordTypes": ["TXT"]
                         },
+                        **_PRESENT,
                     },
                 ),
             ]
