@@ -1,0 +1,72 @@
+"""init, config check, show and reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hubdeploy.cli.main import app
+from hubdeploy.config.load import load
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words: str, text: str = "") -> Result:
+    return CliRunner().invoke(app, list(words), input=text)
+
+
+def test_init_writes_a_valid_commented_file(tmp_path: Path) -> None:
+    path = tmp_path / "hubdeploy.toml"
+    result = run("init", "-c", str(path), "--name", "physics", "--region", "eu-west-1",
+                 "--admin", "ada", "--admin", "bob", "--domain", "example.org")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    config = load(path)
+    assert (config.name, config.hub.admins, config.hub_host) == (
+        "physics",
+        ["ada", "bob"],
+        "notebooks.example.org",
+    )
+    assert "## Workers that always run." in path.read_text()
+
+
+def test_init_does_not_overwrite_unless_told(tmp_path: Path) -> None:
+    path = tmp_path / "hubdeploy.toml"
+    path.write_text("mine")
+    assert run("init", "-c", str(path), "--name", "a1", "--region", "eu-west-1").exit_code != 0
+    assert path.read_text() == "mine"
+
+
+def test_init_refuses_a_name_that_could_not_work(tmp_path: Path) -> None:
+    path = tmp_path / "hubdeploy.toml"
+    result = run("init", "-c", str(path), "--name", "Physics!", "--region", "eu-west-1")
+    assert result.exit_code != 0
+    assert not path.exists()
+
+
+def test_show_prints_every_setting_with_its_value(tmp_path: Path) -> None:
+    path = tmp_path / "hubdeploy.toml"
+    path.write_text('name = "demo"\nregion = "eu-central-1"\n[hub]\nmemory = "3G"\n')
+    shown = json.loads(run("config", "show", "-c", str(path), "--json").output)
+    assert shown["schema"] == "hubdeploy/config/1"
+    assert shown["config"]["hub"]["memory"] == "3G"
+    again = tmp_path / "again.toml"
+    again.write_text(run("config", "show", "-c", str(path)).output)
+    assert load(again) == load(path)
+
+
+def test_the_reference_in_the_docs_is_the_models() -> None:
+    current = run("config", "reference").output
+    assert (ROOT / "docs/configuration.md").read_text() == current, "run `make docs`"
+
+
+def test_the_shipped_configuration_is_the_example() -> None:
+    assert (ROOT / "hubdeploy.toml").read_text() == run("config", "reference", "--example").output
+    assert run("config", "check", "-c", str(ROOT / "hubdeploy.toml")).exit_code == 0
+
+
+@pytest.mark.parametrize("words", [("config",), ("secret",)])
+def test_a_group_without_a_command_shows_its_help(words: tuple[str, ...]) -> None:
+    assert "Usage" in run(*words).output
