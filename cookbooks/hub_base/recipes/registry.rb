@@ -5,13 +5,14 @@
 
 package 'amazon-ecr-credential-helper'
 
-directory '/root/.docker' do
-  mode '0700'
-end
+# root's own docker commands, and (by DOCKER_CONFIG) the hub's and the agent's pulls
+{ '/root/.docker' => '0700', '/etc/hubdeploy/docker' => '0755' }.each do |folder, mode|
+  directory folder do
+    mode mode
+  end
 
-file '/root/.docker/config.json' do
-  content HubBase::Text.json(
-    'credHelpers' => { node['hubdeploy']['registry'] => 'ecr-login' }
-  )
-  mode '0600'
+  file "#{folder}/config.json" do
+    content HubBase::Text.json('credHelpers' => { node['hubdeploy']['registry'] => 'ecr-login' })
+    mode '0644'
+  end
 end

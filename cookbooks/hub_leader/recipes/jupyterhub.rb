@@ -20,16 +20,6 @@ template config do
   mode '0644'
 end
 
-# the spawner hands the registry's login on to the workers; the hub does not read root's settings
-directory '/etc/hubdeploy/docker' do
-  mode '0755'
-end
-
-file '/etc/hubdeploy/docker/config.json' do
-  content HubBase::Text.json('credHelpers' => { node['hubdeploy']['registry'] => 'ecr-login' })
-  mode '0644'
-end
-
 # a rebuilt leader with an empty volume goes on from the last backup
 execute 'restore the hub\'s database' do
   command [agent, 'hub', 'restore']
