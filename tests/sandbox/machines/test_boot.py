@@ -14,8 +14,9 @@ pytestmark = pytest.mark.docker
 
 USER_DATA = """#!/bin/bash
 set -e
-token=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token)
-curl -sf -H "X-aws-ec2-metadata-token: $token" http://169.254.169.254/latest/meta-data/instance-id > /root/seen
+md=http://169.254.169.254/latest
+token=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' $md/api/token)
+curl -sf -H "X-aws-ec2-metadata-token: $token" $md/meta-data/instance-id > /root/seen
 echo $((1 + $(cat /root/count 2>/dev/null || echo 0))) > /root/count
 """
 METADATA = "http://169.254.169.254/latest"

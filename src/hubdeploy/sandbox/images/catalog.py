@@ -54,7 +54,7 @@ _MASKED = (
     "systemd-udevd-kernel.socket systemd-udevd-control.socket systemd-udev-trigger.service "
     "systemd-modules-load.service sys-kernel-debug.mount sys-kernel-tracing.mount "
     "sys-kernel-config.mount sys-fs-fuse-connections.mount dev-hugepages.mount dev-mqueue.mount "
-    "getty.target console-getty.service systemd-logind.service systemd-timesyncd.service "
+    "getty.target console-getty.service systemd-timesyncd.service "
     "apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer "
     "dpkg-db-backup.timer e2scrub_reap.service cloud-init-hotplugd.socket man-db.timer "
     "goiardi.service"

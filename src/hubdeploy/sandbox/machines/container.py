@@ -108,16 +108,17 @@ def create(
     sandbox: str,
     vpc: Vpc,
     folder: Path,
-    certificates: Path,
+    authority: bytes,
     user: str,
 ) -> str:
     """Make the container (not started) and return its id.
 
-    ``folder`` is the machine's own on the host (``meminfo``, ``volumes/``); ``certificates`` holds
-    the registry's CA in the form of ``/etc/docker/certs.d``; ``user`` is the image's login.
+    ``folder`` is the machine's own on the host (``meminfo``, ``volumes/``); ``authority`` is
+    the certificate (PEM) that the machine shall trust; ``user`` is the image's login.
     """
     (folder / "volumes").mkdir(parents=True, exist_ok=True)
     (folder / "meminfo").write_text(sizes.meminfo(sizes.size_of(spec.instance_type).memory))
+    (folder / "ca.crt").write_bytes(authority)
     address = client.api.create_endpoint_config(ipv4_address=spec.private_ip)
     made = client.api.create_container(
         image,
@@ -137,7 +138,7 @@ def create(
         },
         networking_config={"EndpointsConfig": {vpc.network: address}},
         host_config={
-            **_host_config(client, spec, sandbox, folder, certificates),
+            **_host_config(client, spec, sandbox, folder),
             "NetworkMode": vpc.network,
         },
     )
@@ -145,7 +146,7 @@ def create(
 
 
 def _host_config(
-    client: docker.DockerClient, spec: MachineSpec, sandbox: str, folder: Path, certificates: Path
+    client: docker.DockerClient, spec: MachineSpec, sandbox: str, folder: Path
 ) -> dict[str, Any]:
     """All rights that this host can give, and none of its devices or files but what is named."""
     size = sizes.size_of(spec.instance_type)
@@ -163,7 +164,6 @@ def _host_config(
             f"{sandbox}-ebs:/sandbox/ebs:rw",
             f"{folder}:/sandbox/machine:ro",
             f"{folder / 'meminfo'}:/proc/meminfo:ro",
-            f"{certificates}:/etc/docker/certs.d:ro",
         ],
     )
     # what the command line calls systempaths=unconfined: /proc as the kernel shows it

@@ -339,7 +339,7 @@ class DockerMachines:
             sandbox=self._sandbox,
             vpc=vpc,
             folder=self._folder(spec),
-            certificates=self._registry.certificates,
+            authority=self._registry.authority,
             user=self._cloud.image_user(spec.image_id),
         )
         self._container(machine).start()

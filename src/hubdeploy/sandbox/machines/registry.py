@@ -61,22 +61,21 @@ def parse(reference: str) -> Reference:
 class Registry:
     """Which hosts the sandbox's registry answers for, and the way images get into it.
 
-    ``folder`` keeps the authority, the router's certificate and ``certs.d`` for the machines; its
-    ``tls`` subfolder is what the router reads.
+    ``folder`` keeps the list of hosts, ``tls`` the authority and the router's certificate.
     """
 
     def __init__(self, folder: Path, *, tls: Path) -> None:
         self._folder = folder
         self._authority = Authority(folder=tls)
         self._lock = threading.Lock()
-        self.certificates.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self._hosts = set(self._remembered())
         self._issue()
 
     @property
-    def certificates(self) -> Path:
-        """In the form of ``/etc/docker/certs.d``: a folder with ``ca.crt`` per host."""
-        return self._folder / "certs.d"
+    def authority(self) -> bytes:
+        """The certificate (PEM) that machines have to trust."""
+        return self._authority.certificate
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -114,7 +113,4 @@ class Registry:
 
     def _issue(self) -> None:
         self._authority.issue(self._hosts or {"registry.internal"}, name="registry")
-        for host in self._hosts:
-            (self.certificates / host).mkdir(exist_ok=True)
-            (self.certificates / host / "ca.crt").write_bytes(self._authority.certificate)
         (self._folder / "hosts.json").write_text(json.dumps(sorted(self._hosts)))
