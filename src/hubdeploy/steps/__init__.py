@@ -75,6 +75,6 @@ def all_steps(ctx: Context) -> list[Step[Any]]:
 
 def leftovers(ctx: Context) -> list[str]:
     """Human names of what is left in the account; empty after a complete ``down``."""
-    from hubdeploy.steps import leftovers as sweep
+    from hubdeploy.steps import remains
 
-    return sweep.find(ctx)
+    return remains.find(ctx)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from hubdeploy.aws.inventory import tags_of
 from hubdeploy.errors import HubdeployError
 from hubdeploy.pipeline.change import Changes
-from hubdeploy.steps import fixed, leftovers
+from hubdeploy.steps import fixed, remains
 from hubdeploy.steps.base import Part
 
 
@@ -30,7 +30,7 @@ class Deployment(Part[dict[str, str]]):
         yield self.waiting("deployment", "nothing to be left", self._nothing_left)
 
     def _nothing_left(self) -> None:
-        found = leftovers.find(self.ctx)
+        found = remains.find(self.ctx)
         if found:
             more = f" and {len(found) - 5} more" if len(found) > 5 else ""
             raise HubdeployError(

@@ -40,7 +40,8 @@ class Logs(Part[dict[str, dict[str, Any]]]):
                 yield self.create(
                     resource, f"log group {group}", partial(self._create, group, unit)
                 )
-            old = (seen or {}).get("retentionInDays")
+                continue
+            old = seen.get("retentionInDays")
             if old != RETENTION:
                 yield self.update(
                     resource,
@@ -64,6 +65,9 @@ class Logs(Part[dict[str, dict[str, Any]]]):
         except AwsError as error:
             if error.code != "ResourceAlreadyExistsException":
                 raise
+        self.settle(
+            "logs", "put_retention_policy", logGroupName=group, retentionInDays=RETENTION
+        )
 
     def destroy(self, observed: dict[str, dict[str, Any]]) -> Changes:
         for group in observed:
