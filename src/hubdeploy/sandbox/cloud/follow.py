@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from hubdeploy.sandbox.cloud import groups, hosts
-from hubdeploy.sandbox.cloud.overlay.instances import set_state
+from hubdeploy.sandbox.cloud.overlay.instances import end, set_state
 
 if TYPE_CHECKING:
     from hubdeploy.sandbox.cloud.server import Cloud
@@ -70,7 +70,9 @@ class Follower:
             if instance.state in _ON_THE_WAY:
                 wait = _POLL_ON_THE_WAY
         self._reboots(account, region)
-        if account in dict.keys(autoscaling_backends):
+        if account in dict.keys(autoscaling_backends) and region in dict.keys(
+            autoscaling_backends[account]
+        ):
             due = groups.Engine(self.cloud, account, region).tick()
             wait = wait if due is None else min(wait, due)
         return wait
@@ -133,15 +135,14 @@ class Follower:
         self.cloud.touch()
 
     def _end(self, instance: Any, reason: str) -> None:
-        instance.disable_api_termination = False
-        instance.terminate()
+        end(instance)
         set_state(instance, "shutting-down", reason=reason)
 
     def _shut_itself_down(self, instance: Any) -> None:
         """``poweroff`` inside the machine."""
         if instance.instance_initiated_shutdown_behavior == "terminate":
             reason = "Client.InstanceInitiatedShutdown: Instance initiated shutdown"
-            instance.terminate()
+            end(instance)
             set_state(instance, "shutting-down", reason=reason)
         else:
             self._told[instance.id] = "stop"

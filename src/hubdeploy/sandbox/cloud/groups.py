@@ -329,8 +329,7 @@ class Engine:
     def terminate(self, instance: Any) -> None:
         if instance.state in ("terminated", "shutting-down"):
             return
-        instance.disable_api_termination = False
-        instance.terminate()
+        ec2_instances.end(instance)
         ec2_instances.set_state(instance, "shutting-down")
         self.cloud.touch()
 

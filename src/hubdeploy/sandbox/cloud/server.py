@@ -85,7 +85,7 @@ class Cloud:
     def sites(self) -> list[tuple[str, str]]:
         """Accounts and regions in which something was done."""
         with self.lock:
-            return list(self._stores)
+            return [site for site in self._stores if site[1] != "aws"]
 
     def forget(self, account: str) -> None:
         """Drop everything of an account."""

@@ -17,6 +17,10 @@ class CloudSettings:
     """A just-created thing is missing from this many describe calls that name it."""
     page_size: int = 0
     """Things per page of paginated answers; 0: as AWS has it (up to 1000)."""
+    nat_delay: float = 0.05
+    """A NAT gateway stays 'pending' and 'deleting' for this long."""
+    efs_delay: float = 0.0
+    """File systems and mount targets stay 'creating' for this long."""
     group_delete_delay: float = 0.0
     """An Auto Scaling group without members stays 'being deleted' for this long."""
     launch_retry: float = 0.3

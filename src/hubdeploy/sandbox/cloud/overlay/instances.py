@@ -162,6 +162,7 @@ def run_instances(cloud: Cloud, call: Call) -> dict[str, Any] | None:
         if params.get("InstanceMarketOptions", {}).get("MarketType") == "spot":
             instance.lifecycle = entry["InstanceLifecycle"] = "spot"
         _name_root_device(instance, entry)
+        _interfaces_end_with_it(instance, params)
         _associate_profile(ec2, instance, params.get("IamInstanceProfile"))
         instance.hubdeploy_born = time.monotonic()
         set_state(instance, "pending")
@@ -195,6 +196,18 @@ def _zone(ec2: Any, params: dict[str, Any]) -> str:
     return str(params.get("Placement", {}).get("AvailabilityZone", ""))
 
 
+def _interfaces_end_with_it(instance: Any, params: dict[str, Any]) -> None:
+    """As AWS does unless told otherwise; moto keeps an instance's interfaces after its end."""
+    kept = {
+        int(nic.get("DeviceIndex", 0))
+        for nic in params.get("NetworkInterfaces") or []
+        if nic.get("DeleteOnTermination") is False or nic.get("NetworkInterfaceId")
+    }
+    for index, eni in instance.nics.items():
+        if index not in kept:
+            eni.delete_on_termination = True
+
+
 def _name_root_device(instance: Any, entry: dict[str, Any]) -> None:
     """moto calls every root volume /dev/sda1, whatever the image says."""
     blocks, root = instance.block_device_mapping, instance.root_device_name
@@ -215,8 +228,26 @@ def _associate_profile(ec2: Any, instance: Any, profile: dict[str, str] | None) 
     )
 
 
+def end(instance: Any) -> None:
+    """moto's end of an instance, with what AWS also lets go: addresses; data volumes stay."""
+    ec2 = instance.ec2_backend
+    instance.disable_api_termination = False
+    if instance.state not in ("terminated", "shutting-down"):
+        instance.terminate()
+    release(ec2, instance)
+
+
+def release(ec2: Any, instance: Any) -> None:
+    for address in ec2.addresses:
+        if address.instance is instance:
+            address.instance = address.eni = address.association_id = None
+
+
 @hooks.amend("ec2", "TerminateInstances")
 def terminated(cloud: Cloud, call: Call, result: dict[str, Any]) -> None:
+    ec2 = cloud.backend("ec2", call.account, call.region)
+    for entry in result["TerminatingInstances"]:
+        release(ec2, ec2.get_instance(entry["InstanceId"]))
     _on_the_way(cloud, call, result["TerminatingInstances"], "shutting-down", final="terminated")
 
 

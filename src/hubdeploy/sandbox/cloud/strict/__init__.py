@@ -1,5 +1,5 @@
 """What real AWS refuses and moto does not, with AWS's own error codes."""
 
-from hubdeploy.sandbox.cloud.hooks import Hooks
+from hubdeploy.sandbox.cloud.strict import instances, late, network, others
 
-TABLES: tuple[Hooks, ...] = ()
+TABLES = (late.hooks, network.hooks, instances.hooks, others.hooks)
