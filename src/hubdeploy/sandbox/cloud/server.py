@@ -244,6 +244,12 @@ class Cloud:
             call.error = fault.code
             protocol = wire.protocol_of(call.service)
             answer = wire.fault_answer(fault, service=call.service, protocol=protocol)
+        except Exception:
+            log.exception("%s broke the embedded AWS", call.name)
+            call.error = "InternalFailure"
+            broken = AwsFault("InternalFailure", f"the embedded AWS broke at {call.name}")
+            protocol = wire.protocol_of(call.service)
+            answer = wire.fault_answer(broken, service=call.service, protocol=protocol)
         finally:
             self._record(call)
         if cut:
@@ -266,6 +272,8 @@ class Cloud:
                 if result is not None:
                     return wire.answer_of(call.model, result, content_type=content_type)
             answer = wire.run_app(self._moto, call.environ)
+            if answer[0] >= 500:
+                raise AwsFault("InternalFailure", f"the embedded AWS lacks {call.name}")
             if answer[0] >= 300:
                 parsed = wire.result_of(call.model, answer)
                 call.error = parsed.get("Error", {}).get("Code", str(answer[0]))

@@ -40,7 +40,7 @@ def delete_vpc(cloud: Cloud, call: Call) -> None:
         any(subnet.vpc_id == vpc for zone in ec2.subnets.values() for subnet in zone.values())
         or any(group.name != "default" for group in ec2.groups.get(vpc, {}).values())
         or any(gw.vpc is not None and gw.vpc.id == vpc for gw in ec2.internet_gateways.values())
-        or any(t.vpc_id == vpc and not t.main for t in ec2.route_tables.values())
+        or any(t.vpc_id == vpc and t.main_association_id is None for t in ec2.route_tables.values())
         or any(eni.vpc_id == vpc for eni in ec2.enis.values())
         or any(e.vpc_id == vpc and e.state != "deleted" for e in ec2.vpc_end_points.values())
         or any(n.vpc_id == vpc and n.state != "deleted" for n in ec2.nat_gateways.values())
@@ -92,9 +92,7 @@ def _groups(ec2: Any) -> list[Any]:
 def _names(group: Any, ident: str) -> bool:
     """Whether a group's rules name another one as their peer."""
     rules = [*group.ingress_rules, *group.egress_rules]
-    return any(
-        peer.get("GroupId") == ident for rule in rules for peer in (rule.source_groups or [])
-    )
+    return any((rule.source_group or {}).get("GroupId") == ident for rule in rules)
 
 
 @hooks.check("ec2", "DetachInternetGateway")
@@ -125,7 +123,7 @@ def attach_gateway(cloud: Cloud, call: Call) -> None:
 @hooks.check("ec2", "DeleteRouteTable")
 def delete_route_table(cloud: Cloud, call: Call) -> None:
     table = _ec2(cloud, call).route_tables.get(call.params["RouteTableId"])
-    if table is not None and table.main:
+    if table is not None and table.main_association_id is not None:
         raise _depends("routeTable", table.id)
 
 
