@@ -54,8 +54,9 @@ class Lives:
         self.policy = policy
         self.groups: dict[str, Group] = {group.name: group for group in observation.groups}
         self.desired = {group.name: group.desired for group in observation.groups}
-        down = sum(worker.life is Life.DOWN for worker in observation.workers)
-        there = sum(worker.life is not Life.ENDING for worker in observation.workers)
+        known = [worker for worker in observation.workers if worker.instance]
+        down = sum(worker.life is Life.DOWN for worker in known)
+        there = sum(worker.life is not Life.ENDING for worker in known)
         #: that many at once are not the workers' fault: the leader was away, or the network is
         self.many_down = down > 1 and down * 3 > there
 

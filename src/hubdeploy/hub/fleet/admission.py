@@ -1,0 +1,110 @@
+"""May this server start, and what will it wait for? Pure; the spawner asks before each start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hubdeploy.config.limits import Limits
+from hubdeploy.hub.fleet.capacity import COMING, allowed_machines, best, choose, given_up, supply
+from hubdeploy.hub.fleet.model import (
+    Action,
+    Alarm,
+    Observation,
+    Pending,
+    Policy,
+    RefuseNewServers,
+)
+
+WORDS = {
+    "max_disk_utilization": "The shared disk is full ({reason}). Ask your admin.",
+    "max_concurrent_users": "All places are taken ({reason}). Try again later.",
+    "max_nodes": "All machines are full and no more may be started. Try again later.",
+    "max_cluster_memory": "All memory is taken and no more may be started. Try again later.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """``waiting_for``: ``machine``, ``limit`` or empty; ``eta``: seconds, or None if unknown."""
+
+    allowed: bool
+    reason: str = ""
+    waiting_for: str = ""
+    eta: float | None = None
+
+
+def admit(
+    request: Pending,
+    seen: Observation,
+    limits: Limits,
+    policy: Policy,
+    *,
+    decided: tuple[Action, ...] = (),
+    has_server: bool = False,
+    boot_seconds: float = 150.0,
+) -> Answer:
+    """The answer for *request* (its ``since`` is now). ``decided``: the newest decision;
+    ``has_server``: this user has one already, so that the limit of users does not count again;
+    ``boot_seconds``: launch to ready, as lately measured."""
+    for action in decided:
+        if not isinstance(action, RefuseNewServers):
+            continue
+        if action.limit == "max_concurrent_users" and has_server:
+            continue
+        if action.limit in ("max_disk_utilization", "max_concurrent_users"):
+            return _refused(action)
+    have = supply(seen, limits, policy)
+    if best(have.up, request) is not None:
+        return Answer(allowed=True)
+    if best(have.coming, request) is not None:
+        return Answer(
+            allowed=True,
+            reason="A machine is starting",
+            waiting_for="machine",
+            eta=_next_ready(seen, limits, boot_seconds),
+        )
+    counts, hopeless = choose([request], seen.groups)
+    if hopeless or not counts:
+        return Answer(
+            allowed=False,
+            reason="No machine that can be started here has room for a server of this size.",
+            waiting_for="limit",
+        )
+    name = next(iter(counts))
+    group = next(group for group in seen.groups if group.name == name)
+    room, limit = allowed_machines(group, have, limits)
+    if not room:
+        # it may wait: places come free when others stop, but it is told what for
+        return Answer(
+            allowed=False,
+            reason=WORDS[limit].format(reason=""),
+            waiting_for="limit",
+        )
+    for action in decided:
+        if isinstance(action, Alarm) and action.code in ("launches-fail", "launch-error"):
+            return Answer(
+                allowed=True,
+                reason="Machines fail to start at the moment; an admin has been told",
+                waiting_for="machine",
+            )
+    return Answer(
+        allowed=True,
+        reason="All machines are full; another one is started",
+        waiting_for="machine",
+        eta=boot_seconds + policy.settle,
+    )
+
+
+def _refused(action: RefuseNewServers) -> Answer:
+    words = WORDS[action.limit].format(reason=action.reason)
+    return Answer(allowed=False, reason=words, waiting_for="limit")
+
+
+def _next_ready(seen: Observation, limits: Limits, boot_seconds: float) -> float:
+    """Until the machine that was launched first is ready; a few seconds when it is overdue."""
+    ages = [
+        seen.now - worker.launched
+        for worker in seen.workers
+        if worker.life in COMING and not given_up(worker, seen, limits)
+    ]
+    return max(10.0, boot_seconds - max(ages, default=0.0))

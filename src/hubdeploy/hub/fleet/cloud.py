@@ -1,0 +1,332 @@
+"""What the fleet reads from AWS and does there, with the leader's own role.
+
+The role needs exactly these actions (account-wide reads cannot be scoped to a resource by AWS;
+the rest are held to this deployment's group, parameters and file system):
+
+- ``autoscaling:DescribeAutoScalingGroups``, ``autoscaling:DescribeScalingActivities``
+- ``autoscaling:SetDesiredCapacity``, ``autoscaling:UpdateAutoScalingGroup`` (MaxSize, only raised),
+  ``autoscaling:SetInstanceProtection``, ``autoscaling:TerminateInstanceInAutoScalingGroup``
+  on the workers' group
+- ``ec2:DescribeInstances``, ``ec2:DescribeInstanceTypes``, ``ec2:DescribeSpotInstanceRequests``,
+  ``ec2:GetConsoleOutput`` (the last on instances with the deployment's tag)
+- ``ssm:GetParameters`` on ``…/limits`` and ``…/phase/worker/*``, ``ssm:PutParameter`` on
+  ``…/limits`` (the page's 'change' button)
+- ``elasticfilesystem:DescribeFileSystems`` on the deployment's file system
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from hubdeploy.config.names import TAG_DEPLOYMENT, TAG_ROLE, Names, Role
+from hubdeploy.errors import AwsError
+
+log = logging.getLogger(__name__)
+
+GONE = frozenset({"shutting-down", "terminated"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instance:
+    """An EC2 instance of a worker. ``state`` as EC2 names it; ``launched`` epoch seconds."""
+
+    id: str
+    state: str
+    instance_type: str
+    zone: str
+    launched: float
+    address: str
+    spot: bool = False
+    group: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """An instance's place in its group: life cycle (``InService`` …) and protection."""
+
+    lifecycle: str
+    protected: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawGroup:
+    """A group as AWS shows it. ``types`` are its overrides' types, or empty."""
+
+    name: str
+    desired: int
+    min_size: int
+    max_size: int
+    types: tuple[str, ...]
+    members: Mapping[str, Member]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudFacts:
+    """One look at AWS. ``phases`` by instance, as the machine itself wrote it."""
+
+    groups: tuple[RawGroup, ...] = ()
+    instances: Mapping[str, Instance] = field(default_factory=dict)
+    phases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    noticed: frozenset[str] = frozenset()
+    launch_errors: Mapping[str, str] = field(default_factory=dict)
+
+
+class Cloud:
+    """AWS for one deployment. Methods raise AwsError; may be shared between threads."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._sizes: dict[str, tuple[int, int]] = {}
+
+    def _client(self, service: str) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        with self._lock:  # using clients is thread-safe, making them is not
+            if service not in self._clients:
+                self._clients[service] = boto3.client(
+                    service,
+                    region_name=self.names.region,
+                    config=Config(
+                        retries={"mode": "standard", "total_max_attempts": 4},
+                        connect_timeout=5,
+                        read_timeout=20,
+                    ),
+                )
+            return self._clients[service]
+
+    def _call(self, service: str, operation: str, **params: Any) -> dict[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer: dict[str, Any] = getattr(self._client(service), operation)(**params)
+        except ClientError as error:
+            said = error.response.get("Error", {})
+            raise AwsError(
+                f"{service} {operation}: {said.get('Code', '')}: {said.get('Message', '')}",
+                hint="hubdeploy doctor tells whether the leader's role may do it",
+                code=str(said.get("Code", "")),
+                operation=operation,
+            ) from error
+        except BotoCoreError as error:
+            raise AwsError(
+                f"{service} {operation}: {error}",
+                hint="has the leader a route to AWS?",
+                code=type(error).__name__,
+                operation=operation,
+            ) from error
+        return answer
+
+    def _pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
+        found: list[Any] = []
+        token: dict[str, Any] = {}
+        while True:
+            answer = self._call(service, operation, **params, **token)
+            found += answer.get(key, [])
+            if not answer.get("NextToken"):
+                return found
+            token = {"NextToken": answer["NextToken"]}
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def groups(self) -> tuple[RawGroup, ...]:
+        """The deployment's groups of workers, by tag; the one named as such first."""
+        raw = self._pages(
+            "autoscaling",
+            "describe_auto_scaling_groups",
+            "AutoScalingGroups",
+            Filters=[
+                {"Name": f"tag:{TAG_DEPLOYMENT}", "Values": [self.names.deployment]},
+                {"Name": f"tag:{TAG_ROLE}", "Values": [Role.WORKER.value]},
+            ],
+        )
+        first = self.names.workers_group
+        order = sorted(raw, key=lambda g: (g["AutoScalingGroupName"] != first, str(g)))
+        return tuple(_group(group) for group in order)
+
+    def instances(self) -> dict[str, Instance]:
+        """Workers in any state; those ended stay visible for about an hour."""
+        reservations = self._pages(
+            "ec2",
+            "describe_instances",
+            "Reservations",
+            Filters=[
+                {"Name": f"tag:{TAG_DEPLOYMENT}", "Values": [self.names.deployment]},
+                {"Name": f"tag:{TAG_ROLE}", "Values": [Role.WORKER.value]},
+            ],
+        )
+        found = [_instance(raw) for each in reservations for raw in each["Instances"]]
+        return {instance.id: instance for instance in found}
+
+    def phases(self, instances: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """What these machines last said of themselves; ten at a time, as SSM allows."""
+        by_name = {
+            self.names.parameters.phase(Role.WORKER, instance): instance for instance in instances
+        }
+        asked = list(by_name)
+        found: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(asked), 10):
+            answer = self._call("ssm", "get_parameters", Names=asked[start : start + 10])
+            for parameter in answer.get("Parameters", []):
+                try:
+                    said = json.loads(parameter["Value"])
+                except json.JSONDecodeError:
+                    log.warning("%s holds no JSON", parameter["Name"])
+                    continue
+                if isinstance(said, dict):
+                    found[by_name[parameter["Name"]]] = said
+        return found
+
+    def limits_text(self) -> str | None:
+        """The live limits' JSON, or None where nobody has set any."""
+        name = self.names.parameters.limits
+        answer = self._call("ssm", "get_parameters", Names=[name])
+        return next((str(p["Value"]) for p in answer.get("Parameters", [])), None)
+
+    def spot_noticed(self) -> frozenset[str]:
+        """Spot instances that AWS has marked for taking back."""
+        raw = self._pages(
+            "ec2",
+            "describe_spot_instance_requests",
+            "SpotInstanceRequests",
+            Filters=[{"Name": "state", "Values": ["active"]}],
+        )
+        return frozenset(
+            request["InstanceId"]
+            for request in raw
+            if (request.get("Status") or {}).get("Code") == "marked-for-termination"
+            and request.get("InstanceId")
+        )
+
+    def launch_error(self, group: str) -> str:
+        """Why the group's newest launch failed; empty if it did not fail."""
+        answer = self._call(
+            "autoscaling", "describe_scaling_activities", AutoScalingGroupName=group, MaxRecords=10
+        )
+        for activity in answer.get("Activities", []):
+            if activity.get("StatusCode") == "Failed":
+                return str(activity.get("StatusMessage") or activity.get("Description") or "failed")
+            if activity.get("StatusCode") == "Successful":
+                return ""
+        return ""
+
+    def type_size(self, instance_type: str) -> tuple[int, int]:
+        """Bytes of memory and nano-CPUs that a machine of this type shows."""
+        if instance_type not in self._sizes:
+            answer = self._call("ec2", "describe_instance_types", InstanceTypes=[instance_type])
+            raw = answer["InstanceTypes"][0]
+            self._sizes[instance_type] = (
+                int(raw["MemoryInfo"]["SizeInMiB"]) << 20,
+                int(raw["VCpuInfo"]["DefaultVCpus"]) * 10**9,
+            )
+        return self._sizes[instance_type]
+
+    def disk_used(self, file_system: str) -> int | None:
+        """Metered bytes of the file system; AWS renews the figure about hourly."""
+        answer = self._call("efs", "describe_file_systems", FileSystemId=file_system)
+        for raw in answer.get("FileSystems", []):
+            return int(raw["SizeInBytes"]["Value"])
+        return None
+
+    def console_output(self, instance: str) -> str:
+        """The last of the machine's console, as far as EC2 has it."""
+        raw = self._call("ec2", "get_console_output", InstanceId=instance).get("Output") or ""
+        try:
+            return base64.b64decode(raw, validate=True).decode(errors="replace")
+        except ValueError:
+            return str(raw)  # boto3 has decoded it already
+
+    # --- doing ---------------------------------------------------------------------------------
+
+    def set_desired(self, group: str, desired: int) -> None:
+        self._call(
+            "autoscaling",
+            "set_desired_capacity",
+            AutoScalingGroupName=group,
+            DesiredCapacity=desired,
+            HonorCooldown=False,
+        )
+
+    def set_max_size(self, group: str, size: int) -> None:
+        self._call(
+            "autoscaling", "update_auto_scaling_group", AutoScalingGroupName=group, MaxSize=size
+        )
+
+    def protect(self, group: str, instance: str, *, protected: bool) -> None:
+        self._call(
+            "autoscaling",
+            "set_instance_protection",
+            AutoScalingGroupName=group,
+            InstanceIds=[instance],
+            ProtectedFromScaleIn=protected,
+        )
+
+    def terminate(self, instance: str, *, decrement: bool) -> None:
+        self._call(
+            "autoscaling",
+            "terminate_instance_in_auto_scaling_group",
+            InstanceId=instance,
+            ShouldDecrementDesiredCapacity=decrement,
+        )
+
+    def put_limits(self, text: str) -> None:
+        self._call(
+            "ssm",
+            "put_parameter",
+            Name=self.names.parameters.limits,
+            Value=text,
+            Type="String",
+            Overwrite=True,
+        )
+
+
+def _group(raw: Mapping[str, Any]) -> RawGroup:
+    template = (raw.get("MixedInstancesPolicy") or {}).get("LaunchTemplate") or {}
+    return RawGroup(
+        name=raw["AutoScalingGroupName"],
+        desired=int(raw["DesiredCapacity"]),
+        min_size=int(raw["MinSize"]),
+        max_size=int(raw["MaxSize"]),
+        types=tuple(
+            str(override["InstanceType"])
+            for override in template.get("Overrides") or ()
+            if override.get("InstanceType")
+        ),
+        members={
+            member["InstanceId"]: Member(
+                lifecycle=member.get("LifecycleState", ""),
+                protected=bool(member.get("ProtectedFromScaleIn")),
+            )
+            for member in raw.get("Instances") or ()
+        },
+    )
+
+
+def _instance(raw: Mapping[str, Any]) -> Instance:
+    launched = raw.get("LaunchTime")
+    tags = {tag["Key"]: tag["Value"] for tag in raw.get("Tags") or ()}
+    return Instance(
+        id=raw["InstanceId"],
+        state=raw["State"]["Name"],
+        instance_type=raw.get("InstanceType", ""),
+        zone=(raw.get("Placement") or {}).get("AvailabilityZone", ""),
+        launched=launched.timestamp() if isinstance(launched, datetime) else 0.0,
+        address=raw.get("PrivateIpAddress", ""),
+        spot=raw.get("InstanceLifecycle") == "spot",
+        group=tags.get("aws:autoscaling:groupName", ""),
+    )
+
+
+def in_rehearsal() -> bool:
+    """Whether AWS is an endpoint of the environment's (some answers are then missing)."""
+    return bool(os.environ.get("AWS_ENDPOINT_URL"))
