@@ -28,11 +28,13 @@ from hubdeploy.sandbox.engine import SANDBOX_LABEL
 from hubdeploy.sandbox.images import catalog
 from hubdeploy.sandbox.images.recipe import REPOSITORY, Recipe
 from hubdeploy.sandbox.images.surroundings import CA_MOUNT, Surroundings, survey
+from hubdeploy.sandbox.machines import registry
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
 _BUILDER_LABEL = "hubdeploy.image-build"
+_REGISTRY = "docker-registry serve /usr/local/etc/registry.yml"
 _PULL_TIMEOUT = 30
 """Seconds for the registry's first word; where none answers, the base is debootstrapped."""
 
@@ -58,7 +60,7 @@ class Images:
         """All images of the rehearsal, two at a time (more only wait for the same two cores)."""
         with ThreadPoolExecutor(max_workers=2) as pool:
             # the longest first
-            chains = (catalog.machine(), catalog.notebook(), catalog.router())
+            chains = (catalog.machine(), catalog.store())
             self.ensure(catalog.base())
             for future in [pool.submit(self.ensure, recipe) for recipe in chains]:
                 future.result()
@@ -70,14 +72,17 @@ class Images:
         """
         if self._has(recipe.tag):
             return recipe.tag
-        if recipe.parent is not None:
-            self.ensure(recipe.parent)
+        for needed in (recipe.parent, *recipe.holds):
+            if needed is not None:
+                self.ensure(needed)
         with _lock(recipe.name):
             if not self._has(recipe.tag):
                 started = time.monotonic()
                 self._progress(f"building the {recipe.name} image")
                 if recipe.parent is None:
                     self._make_base(recipe)
+                elif recipe.holds:
+                    self._fill(recipe, recipe.parent)
                 else:
                     self._make(recipe, recipe.parent)
                 took = time.monotonic() - started
@@ -128,6 +133,33 @@ class Images:
                 repository=recipe.tag.partition(":")[0],
                 tag=recipe.digest,
                 changes=_configuration(recipe),
+            )
+        finally:
+            container.remove(force=True, v=True)
+
+    def _fill(self, recipe: Recipe, parent: Recipe) -> None:
+        """Run the parent's registry, push into it what it is to hold, and keep that."""
+        container = self._client.containers.run(
+            parent.tag,
+            # not as the container's environment, which would stay in the image
+            ["/bin/sh", "-c", f"REGISTRY_HTTP_ADDR=:5000 exec {_REGISTRY}"],
+            detach=True,
+            ports={"5000/tcp": ("127.0.0.1", 0)},
+            labels={_BUILDER_LABEL: recipe.name},
+        )
+        try:
+            container.reload()
+            ports: Any = container.ports["5000/tcp"]
+            port = int(ports[0]["HostPort"])
+            registry.wait(port=port)
+            for held in recipe.holds:
+                place = catalog.stored(held.tag)
+                assert place is not None
+                registry.push(self._client, held.tag, place, port=port)
+            container.commit(
+                repository=recipe.tag.partition(":")[0],
+                tag=recipe.digest,
+                changes=[*_configuration(recipe), *parent.changes],
             )
         finally:
             container.remove(force=True, v=True)

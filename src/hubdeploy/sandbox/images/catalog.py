@@ -5,6 +5,7 @@ base      Debian's minimal system: debootstrapped, or ``debian:12`` where a regi
 machine   an instance: systemd, cloud-init, its own Docker, sshd, Chef client and server
 nginx     Debian's nginx in the place of the public ``nginx`` image
 router    the VPC's own services: metadata, DNS, container registry, way to the embedded AWS
+store     the router with nginx and notebook in its registry
 notebook  JupyterLab and the single-user server, as user ``jovyan``
 ========  ==================================================================================
 """
@@ -13,7 +14,8 @@ from __future__ import annotations
 
 from hubdeploy.config.names import NOTEBOOK_GID, NOTEBOOK_UID
 from hubdeploy.sandbox.images import requirements
-from hubdeploy.sandbox.images.recipe import Recipe, packaged
+from hubdeploy.sandbox.images.recipe import REPOSITORY, Recipe, packaged
+from hubdeploy.sandbox.machines.registry import Reference
 
 SUITE = "bookworm"
 
@@ -213,3 +215,21 @@ def notebook() -> Recipe:
             'CMD ["jupyterhub-singleuser"]',
         ),
     )
+
+
+def store() -> Recipe:
+    """The router as it runs. Its registry is filled here, once, instead of in each rehearsal."""
+    return Recipe(
+        name="store",
+        parent=router(),
+        script="",
+        holds=(nginx(), notebook()),
+    )
+
+
+def stored(tag: str) -> Reference | None:
+    """Where an image of the rehearsal lies in the store's registry; None for any other image."""
+    name, _, digest = tag.removeprefix(f"{REPOSITORY}/").partition(":")
+    if tag not in (recipe.tag for recipe in store().holds):
+        return None
+    return Reference(hosts=(), repository=f"sandbox/{name}", tag=digest)

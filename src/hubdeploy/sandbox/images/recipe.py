@@ -29,13 +29,15 @@ class Recipe:
     script: str
     files: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     """Absolute path -> contents and mode; put in place before the script runs."""
+    holds: tuple[Recipe, ...] = ()
+    """Images to be in this one's container registry."""
     changes: tuple[str, ...] = ()
     """Dockerfile instructions for the image's configuration (``CMD``, ``ENV`` ...)."""
 
     @property
     def digest(self) -> str:
         """Twelve hex digits over everything that goes in, the parents included."""
-        parts = {
+        parts: dict[str, object] = {
             "parent": self.parent.digest if self.parent else "",
             "format": _FORMAT if self.parent else 1,
             "script": self.script,
@@ -45,6 +47,8 @@ class Recipe:
             },
             "changes": self.changes,
         }
+        if self.holds:
+            parts["holds"] = [held.digest for held in self.holds]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
     @property

@@ -16,29 +16,43 @@ from hubdeploy.sandbox.engine import SANDBOX_LABEL
 log = logging.getLogger(__name__)
 
 
-def leftovers(client: docker.DockerClient, *, sandbox: str) -> list[str]:
-    """What is there of the sandbox, one line each; images are kept for the next rehearsal."""
+def files_volume(sandbox: str) -> str:
+    """The volume with the contents of the sandbox's EFS file systems."""
+    return f"{sandbox}-efs"
+
+
+def leftovers(client: docker.DockerClient, *, sandbox: str, keep_files: bool = False) -> list[str]:
+    """What is there of the sandbox, one line each; images are kept for the next rehearsal.
+
+    With *keep_files* the users' files do not count.
+    """
     query: dict[str, str | list[str] | bool] = {"label": f"{SANDBOX_LABEL}={sandbox}"}
+    kept = files_volume(sandbox) if keep_files else None
+    volumes = [found.name for found in client.volumes.list(filters=query) if found.name != kept]
     return [
         *(f"container {found.name}" for found in client.containers.list(all=True, filters=query)),
         *(f"network {found.name}" for found in client.networks.list(filters=query)),
-        *(f"volume {found.name}" for found in client.volumes.list(filters=query)),
+        *(f"volume {name}" for name in volumes),
     ]
 
 
-def remove_all(client: docker.DockerClient, *, sandbox: str) -> None:
+def remove_all(client: docker.DockerClient, *, sandbox: str, keep_files: bool = False) -> None:
     """End containers, then networks and volumes. Nothing to do is fine, and so is a second try.
 
-    Raises :class:`SandboxError` with a list if anything stays.
+    Raises :class:`SandboxError` with a list if anything stays that should not.
     """
     query: dict[str, str | list[str] | bool] = {"label": f"{SANDBOX_LABEL}={sandbox}"}
+    kept = files_volume(sandbox) if keep_files else None
     _each(
         client.containers.list(all=True, filters=query),
         lambda found: found.remove(force=True, v=True),
     )
     _each(client.networks.list(filters=query), lambda found: found.remove())
-    _each(client.volumes.list(filters=query), lambda found: found.remove(force=True))
-    left = leftovers(client, sandbox=sandbox)
+    _each(
+        (found for found in client.volumes.list(filters=query) if found.name != kept),
+        lambda found: found.remove(force=True),
+    )
+    left = leftovers(client, sandbox=sandbox, keep_files=keep_files)
     if left:
         raise SandboxError(
             f"the sandbox left behind: {', '.join(left)}", hint="docker rm -f, or try again"

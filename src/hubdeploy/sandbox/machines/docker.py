@@ -226,12 +226,15 @@ class DockerMachines:
     def publish(self, image: str, reference: str, *, cidr: str) -> None:
         """Make an image of the engine pullable as *reference* on the machines of a VPC.
 
-        *image* is a tag or id, e.g. ``catalog.notebook().tag``.
+        *image* is a tag or id, e.g. ``catalog.notebook().tag``; the rehearsal's own images are
+        in the registry already and only get one more name, which takes no time.
         """
         wanted = registry.parse(reference)
         self.answer_for(wanted.hosts)
-        vpc = self.vpc(cidr)
-        self._registry.push(self._client, image, wanted, port=vpc.registry_port)
+        port = self.vpc(cidr).registry_port
+        stored = catalog.stored(image)
+        if stored is None or not registry.copy(stored, wanted, port=port):
+            registry.push(self._client, image, wanted, port=port)
 
     def answer_for(self, hosts: Iterable[str]) -> None:
         """The registry answers under these host names, e.g. an account's ECR host, from now on."""
@@ -250,7 +253,7 @@ class DockerMachines:
                     sandbox=self._sandbox,
                     cidr=cidr,
                     run=self._run,
-                    image=self._images.ensure(catalog.router()),
+                    image=self._images.ensure(catalog.store()),
                 )
             return self._vpcs[cidr]
 
@@ -291,13 +294,17 @@ class DockerMachines:
 
     # ---- the end ---------------------------------------------------------------------------------
 
-    def close(self, *, remove: bool) -> None:
+    def close(self, *, remove: bool, keep_files: bool = False) -> None:
+        """*keep_files* spares the users' files when the rest is removed."""
         self._closed.set()
         self._events.close()
         for machine in list(self._machines.values()):
             machine.work.shutdown(wait=True, cancel_futures=True)
         if remove:
-            cleanup.remove_all(self._client, sandbox=self._sandbox)
+            cleanup.remove_all(self._client, sandbox=self._sandbox, keep_files=keep_files)
+            shutil.rmtree(self._state / "machines", ignore_errors=True)
+            shutil.rmtree(self._state / "registry", ignore_errors=True)
+            shutil.rmtree(self._run / "tls", ignore_errors=True)
         self._way.close()
         self._metadata.close()
 

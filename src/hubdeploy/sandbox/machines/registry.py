@@ -15,13 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import docker
+import requests
 from docker.errors import APIError
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from hubdeploy.errors import SandboxError
 from hubdeploy.sandbox.machines.tls import Authority
 
 log = logging.getLogger(__name__)
 
+_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+_TIMEOUT = 30
 _HUB_HOSTS = ("registry-1.docker.io",)
 """Where Docker turns to for names without a host."""
 
@@ -34,6 +38,10 @@ class Reference:
     """DNS names to answer for."""
     repository: str
     tag: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.repository}:{self.tag}"
 
 
 def parse(reference: str) -> Reference:
@@ -58,8 +66,74 @@ def parse(reference: str) -> Reference:
     return Reference(hosts=hosts, repository=repository, tag=tag or "latest")
 
 
+@retry(
+    retry=retry_if_exception_type(requests.exceptions.RequestException),
+    stop=stop_after_delay(_TIMEOUT),
+    wait=wait_fixed(0.1),
+    reraise=True,
+)
+def wait(*, port: int) -> None:
+    """Until the registry on this loopback port answers."""
+    requests.get(f"http://127.0.0.1:{port}/v2/", timeout=_TIMEOUT).raise_for_status()
+
+
+def push(client: docker.DockerClient, image: str, path: Reference, *, port: int) -> None:
+    """Copy an image of the engine into the registry that listens on a loopback port."""
+    name = f"127.0.0.1:{port}/{path.repository}"
+    try:
+        client.images.get(image).tag(name, path.tag)
+        for line in client.images.push(name, path.tag, stream=True, decode=True):
+            if "error" in line:
+                raise SandboxError(f"publishing {path.repository}: {line['error']}")
+    except APIError as error:
+        raise SandboxError(f"publishing {path.repository} failed: {error.explanation}") from error
+    finally:
+        client.images.remove(f"{name}:{path.tag}", noprune=True)
+
+
+def copy(source: Reference, target: Reference, *, port: int) -> bool:
+    """Give an image in the registry a further name; false if it is not there.
+
+    Its layers are mounted from the one repository into the other, so that nothing is moved.
+    """
+    base = f"http://127.0.0.1:{port}/v2"
+    with requests.Session() as session:
+        found = session.get(
+            f"{base}/{source.repository}/manifests/{source.tag}",
+            headers={"Accept": _MANIFEST},
+            timeout=_TIMEOUT,
+        )
+        if found.status_code != 200:
+            return False
+        manifest = found.json()
+        for blob in {part["digest"] for part in [manifest["config"], *manifest["layers"]]}:
+            _expect(
+                session.post(
+                    f"{base}/{target.repository}/blobs/uploads/",
+                    params={"mount": blob, "from": source.repository},
+                    timeout=_TIMEOUT,
+                ),
+                target,
+            )
+        put = session.put(
+            f"{base}/{target.repository}/manifests/{target.tag}",
+            data=found.content,
+            headers={"Content-Type": _MANIFEST},
+            timeout=_TIMEOUT,
+        )
+        _expect(put, target)
+    return True
+
+
+def _expect(response: requests.Response, target: Reference) -> None:
+    if response.status_code != 201:
+        raise SandboxError(
+            f"the registry did not take {target.path}: {response.status_code} {response.text[:200]}"
+        )
+
+
 class Registry:
-    """Which hosts the sandbox's registry answers for, and the way images get into it.
+    """Which hosts the sandbox's registry answers for, and with which certificate.
 
     ``folder`` keeps the list of hosts, ``tls`` the authority and the router's certificate.
     """
@@ -89,23 +163,6 @@ class Registry:
                 self._hosts |= new
                 self._issue()
             return bool(new)
-
-    def push(
-        self, client: docker.DockerClient, image: str, reference: Reference, *, port: int
-    ) -> None:
-        """Copy an image of the engine into the registry, which listens on a loopback port."""
-        name = f"127.0.0.1:{port}/{reference.repository}"
-        try:
-            client.images.get(image).tag(name, reference.tag)
-            for line in client.images.push(name, reference.tag, stream=True, decode=True):
-                if "error" in line:
-                    raise SandboxError(f"publishing {reference.repository}: {line['error']}")
-        except APIError as error:
-            raise SandboxError(
-                f"publishing {reference.repository} failed: {error.explanation}"
-            ) from error
-        finally:
-            client.images.remove(f"{name}:{reference.tag}", noprune=True)
 
     def _remembered(self) -> list[str]:
         path = self._folder / "hosts.json"
