@@ -104,7 +104,7 @@ def result_of(model: Any, answer: Answer) -> dict[str, Any]:
     response = {
         "headers": {name.lower(): value for name, value in headers},
         "status_code": status,
-        "body": body,
+        "body": io.BytesIO(body) if model.has_streaming_output else body,
         "context": {"operation_name": model.name},
     }
     parser = create_parser(model.service_model.resolved_protocol)
