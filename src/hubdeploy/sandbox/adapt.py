@@ -20,7 +20,8 @@ NOTEBOOK_TAG = "rehearsal"
 """Tag of the small notebook image that the sandbox builds and keeps in its registry."""
 MACHINE = "t3.medium"
 """Two processors and 4 GiB: enough for a few small servers on each machine."""
-MOST_MACHINES = 4
+MOST_AT_ONCE = 2
+"""Workers that start with the rehearsal; more come as they are needed, as configured."""
 MOST_MEMORY = 512 << 20
 MOST_CPU = 0.2
 ADMIN = "admin"
@@ -52,8 +53,7 @@ def adapted(config: Config, sandbox: Sandbox) -> Config:
     workers = values["workers"]
     workers["instance_types"] = [MACHINE]
     workers["spot_share"] = 0
-    workers["max_nodes"] = min(workers["max_nodes"], MOST_MACHINES)
-    workers["min_nodes"] = min(workers["min_nodes"], workers["max_nodes"], 2)
+    workers["min_nodes"] = min(workers["min_nodes"], MOST_AT_ONCE)
     workers["headroom"] = min(workers["headroom"], 2)
     hub = values["hub"]
     hub["image"] = image
