@@ -10,7 +10,9 @@ hub_service 'hubdeploy-spot' do
                'StartLimitIntervalSec' => '0'
   service_section 'Type' => 'exec',
                   'ExecStart' => "#{node['hub_base']['agent']} spot watch",
+                  # on an on-demand instance there is nothing to watch, and it ends well
+                  'RemainAfterExit' => 'yes',
                   'NoNewPrivileges' => 'yes',
-                  'Restart' => 'always',
+                  'Restart' => 'on-failure',
                   'RestartSec' => '10'
 end

@@ -1,0 +1,118 @@
+"""Machines that have what user data leaves behind, in an account of the embedded AWS."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from hubdeploy.config.hub import HubSection
+from hubdeploy.config.names import Role
+from hubdeploy.sandbox.images import catalog
+from hubdeploy.sandbox.imds import RoleKeys
+from tests.cookbooks.rendering import COOKBOOKS
+from tests.plugins.aws import CloudAccount
+from tests.plugins.deployment import Site, settings_of
+from tests.plugins.machines import Lab, LabMachine
+from tests.plugins.metadata import MetadataServer
+
+NGINX_IMAGE = "nginx:1.28-alpine"
+NOTEBOOK_IMAGE = "quay.io/jupyter/base-notebook:latest"
+
+
+def build_wheel(folder: Path) -> Path:
+    """hubdeploy's own wheel, from this source tree."""
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
+    subprocess.run([*command, str(folder), str(COOKBOOKS.parent)], check=True, timeout=120)
+    return next(folder.glob("hubdeploy-*.whl"))
+
+
+class Trial:
+    """A deployment whose leader and workers are machines of a lab.
+
+    The account has what ``up`` makes before machines boot; the machines have what user data puts on
+    them: the agent in its virtual environment and ``machine.json``.
+    """
+
+    def __init__(self, lab: Lab, account: CloudAccount, wheel: Path, folder: Path) -> None:
+        self.lab, self.wheel = lab, wheel
+        # the metadata come from the lab's own router
+        self.site = Site(account, MetadataServer(), folder, name="trial")
+        self.site.settings = settings_of(
+            self.site.names,
+            vpc_cidr=lab.cidr,
+            hub=HubSection(image=NOTEBOOK_IMAGE, admins=["ada"]).model_dump(),
+            limits={
+                "max_cluster_memory": 64 << 30,
+                "max_concurrent_users": 20,
+                "max_disk_utilization": 100 << 30,
+            },
+        )
+        self.site.publish(wheel=wheel.read_bytes())
+        url = urlsplit(account.endpoint_url)
+        lab.cloud.listens = (str(url.hostname), int(url.port or 0))
+        lab.cloud.names[self.site.settings["efs"]["dns_name"]] = ["10.0.0.5"]
+        lab.machines.publish(catalog.nginx().tag, NGINX_IMAGE, cidr=lab.cidr)
+        lab.machines.publish(catalog.notebook().tag, NOTEBOOK_IMAGE, cidr=lab.cidr)
+
+    def boot(self, role: Role) -> LabMachine:
+        """A machine of that role, as it is when user data is done."""
+        name = self.site.role(role)
+        spec = self.lab.spec(role=name, tags={"hubdeploy:role": role.value})
+        account = self.site.account
+        keys = account.cloud.role_credentials(account.account, name, session=spec.instance_id)
+        self.lab.cloud.keys[name] = RoleKeys(
+            access_key=keys.access_key, secret_key=keys.secret_key, token=str(keys.token)
+        )
+        machine = self.lab.boot(spec)
+        self._user_data(machine, role)
+        return machine
+
+    def _user_data(self, machine: LabMachine, role: Role) -> None:
+        digest = hashlib.sha256(self.wheel.read_bytes()).hexdigest()[:12]
+        wheel = f"/opt/hubdeploy/wheels/{self.wheel.name}"
+        names = self.site.names
+        facts = {
+            "deployment": names.deployment,
+            "region": names.region,
+            "role": role.value,
+            "account": names.account,
+            "bucket": names.bucket,
+        }
+        machine.out("mkdir -p /opt/hubdeploy/wheels /opt/hubdeploy/venvs /etc/hubdeploy")
+        machine.put(wheel, self.wheel.read_bytes())
+        machine.put("/etc/hubdeploy/machine.json", json.dumps(facts))
+        machine.put("/root/attributes.json", json.dumps({"hubdeploy": self.site.settings}))
+        venv = f"/opt/hubdeploy/venvs/{digest}"
+        machine.out(
+            f"python3 -m venv {venv} && {venv}/bin/pip install -q '{wheel}[node]' && "
+            f"ln -sfn {venv} /opt/hubdeploy/venv",
+            timeout=180,
+        )
+        send_tree(machine, COOKBOOKS, "/root/cookbooks")
+
+
+def send_tree(machine: LabMachine, source: Path, target: str) -> None:
+    """Copy a folder onto a machine."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(source, arcname=target.lstrip("/"))
+    container = machine.lab.client.containers.get(machine.container)
+    container.put_archive("/", buffer.getvalue())
+
+
+def converge(machine: LabMachine, run_list: str) -> dict[str, Any]:
+    """One run of the cookbooks as they are here: ``updated`` (names), ``total``, ``seconds``."""
+    machine.out(
+        "/opt/hubdeploy/venv/bin/hubdeploy-converge --local /root/cookbooks "
+        f"--run-list '{run_list}' --attributes /root/attributes.json --json /root/converge.json",
+        timeout=300,
+    )
+    result: dict[str, Any] = json.loads(machine.out("cat /root/converge.json"))
+    return result
