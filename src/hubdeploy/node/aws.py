@@ -28,6 +28,7 @@ class Cloud:
     """
 
     machine: Machine
+    _session: Any = field(default=None, repr=False)
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -37,10 +38,11 @@ class Cloud:
         from botocore.config import Config
 
         with self._lock:  # clients may be shared between threads, their making may not
+            if self._session is None:
+                self._session = boto3.session.Session(region_name=self.machine.region)
             if service not in self._clients:
-                self._clients[service] = boto3.client(
+                self._clients[service] = self._session.client(
                     service,
-                    region_name=self.machine.region,
                     config=Config(
                         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
                         connect_timeout=10,

@@ -73,8 +73,8 @@ class Goiardi:
         text = _TEXT.format(
             host=self._machine.names.chef_host, port=self._port, home=HOME, user=_USER
         )
-        if not system.unit(self._machine.root, UNIT, text) and fresh:
-            self._systemctl("restart", UNIT)
+        fresh |= system.unit(self._machine.root, UNIT, text, start=False)
+        self._systemctl("restart" if fresh else "start", UNIT)
         chefserver.wait_until_it_answers(self._cloud, self.url())
 
     def _systemctl(self, *arguments: str, check: bool = True) -> None:

@@ -256,4 +256,4 @@ def wait_until_it_answers(cloud: Cloud, url: str) -> None:
                 if error.status >= 500:
                     raise
 
-    patiently(ask, on=(ChefError,), seconds=_ANSWERS, most=5)
+    patiently(ask, on=(ChefError,), seconds=_ANSWERS, most=2, first=0.1)
