@@ -90,9 +90,11 @@ def test_a_machine_writes_phases_of_its_own_kind_only(role: Role) -> None:
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_nobody_writes_the_release_or_the_limits(role: Role) -> None:
-    for name in (NAMES.parameters.release, NAMES.parameters.limits):
-        assert not allowed(role, "ssm:PutParameter", parameter(name))
+def test_nobody_writes_the_release_and_only_the_leader_the_limits(role: Role) -> None:
+    assert not allowed(role, "ssm:PutParameter", parameter(NAMES.parameters.release))
+    # an admin may change the most machines on the fleet page
+    limits = allowed(role, "ssm:PutParameter", parameter(NAMES.parameters.limits))
+    assert limits == (role is Role.LEADER)
     for key in (f"{Key.WHEEL}/x/y.whl", f"{Key.COOKBOOKS}/x", f"{Key.SETTINGS}/x"):
         assert allowed(role, "s3:GetObject", thing(key))
         assert not allowed(role, "s3:PutObject", thing(key))

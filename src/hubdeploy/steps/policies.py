@@ -342,6 +342,7 @@ class _Maker:
                     "autoscaling:DescribeScalingActivities",
                     "ec2:DescribeInstanceTypes",
                     "ec2:DescribeInstances",
+                    "ec2:DescribeSpotInstanceRequests",
                 ],
                 ["*"],
             ),
@@ -351,8 +352,15 @@ class _Maker:
                     "autoscaling:SetDesiredCapacity",
                     "autoscaling:SetInstanceProtection",
                     "autoscaling:TerminateInstanceInAutoScalingGroup",
+                    "autoscaling:UpdateAutoScalingGroup",
                 ],
                 [self._arn("autoscaling", group)],
+            ),
+            _allow(
+                "KeepConsole",
+                ["ec2:GetConsoleOutput"],
+                [self._arn("ec2", "instance/*")],
+                self._ours("ec2", **{f"ec2:ResourceTag/{TAG_ROLE}": Role.WORKER.value}),
             ),
             _allow(
                 "WatchWorkers",
@@ -360,6 +368,7 @@ class _Maker:
                     "ssm:DeleteParameter",
                     "ssm:DeleteParameters",
                     "ssm:GetParameter",
+                    "ssm:GetParameters",
                     "ssm:GetParametersByPath",
                 ],
                 self._ssm(workers.rsplit("/", 1)[0], workers),
@@ -369,12 +378,10 @@ class _Maker:
                 ["ssm:DeleteParameter", "ssm:DeleteParameters"],
                 self._ssm(parameters.ssh_host_key("*")),
             ),
-            self._read("ReadLimits", parameters.limits),
             _allow(
-                "SendMetrics",
-                ["cloudwatch:PutMetricData"],
-                ["*"],
-                {"StringEquals": {"cloudwatch:namespace": "hubdeploy"}},
+                "ChangeLimits",
+                ["ssm:GetParameter", "ssm:GetParameters", "ssm:PutParameter"],
+                self._ssm(parameters.limits),
             ),
         ]
         if file_system:

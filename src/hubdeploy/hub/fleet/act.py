@@ -139,6 +139,7 @@ class Hands:
             case ForgetSwarmNode():
                 self.swarm.remove(action.node)
             case ForgetChefNode():
+                self.cloud.forget_parameters(action.instance)
                 return self._forget_chef(self.names.node(Role.WORKER, action.instance))
             case TellUsers():
                 for user in action.users:

@@ -10,7 +10,8 @@ the rest are held to this deployment's group, parameters and file system):
 - ``ec2:DescribeInstances``, ``ec2:DescribeInstanceTypes``, ``ec2:DescribeSpotInstanceRequests``,
   ``ec2:GetConsoleOutput`` (the last on instances with the deployment's tag)
 - ``ssm:GetParameters`` on ``…/limits`` and ``…/phase/worker/*``, ``ssm:PutParameter`` on
-  ``…/limits`` (the page's 'change' button)
+  ``…/limits`` (the page's 'change' button), ``ssm:DeleteParameters`` on ``…/phase/worker/*`` and
+  ``…/ssh/host-key/*`` (of ended workers)
 - ``elasticfilesystem:DescribeFileSystems`` on the deployment's file system
 """
 
@@ -140,19 +141,16 @@ class Cloud:
     # --- reading -------------------------------------------------------------------------------
 
     def groups(self) -> tuple[RawGroup, ...]:
-        """The deployment's groups of workers, by tag; the one named as such first."""
+        """The deployment's groups of workers, the one named as such first."""
         raw = self._pages(
             "autoscaling",
             "describe_auto_scaling_groups",
             "AutoScalingGroups",
-            Filters=[
-                {"Name": f"tag:{TAG_DEPLOYMENT}", "Values": [self.names.deployment]},
-                {"Name": f"tag:{TAG_ROLE}", "Values": [Role.WORKER.value]},
-            ],
+            Filters=[{"Name": f"tag:{TAG_DEPLOYMENT}", "Values": [self.names.deployment]}],
         )
         first = self.names.workers_group
-        order = sorted(raw, key=lambda g: (g["AutoScalingGroupName"] != first, str(g)))
-        return tuple(_group(group) for group in order)
+        ours = [_group(g) for g in raw if g["AutoScalingGroupName"].startswith(first)]
+        return tuple(sorted(ours, key=lambda group: (group.name != first, group.name)))
 
     def instances(self) -> dict[str, Instance]:
         """Workers in any state; those ended stay visible for about an hour."""
@@ -245,6 +243,12 @@ class Cloud:
             return base64.b64decode(raw, validate=True).decode(errors="replace")
         except ValueError:
             return str(raw)  # boto3 has decoded it already
+
+    def forget_parameters(self, instance: str) -> None:
+        """Delete what an ended worker wrote: its phase and its SSH host key."""
+        parameters = self.names.parameters
+        names = [parameters.phase(Role.WORKER, instance), parameters.ssh_host_key(instance)]
+        self._call("ssm", "delete_parameters", Names=names)
 
     # --- doing ---------------------------------------------------------------------------------
 
