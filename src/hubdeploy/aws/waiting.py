@@ -27,7 +27,7 @@ def wait_until(
 ) -> T:
     """Call ``probe`` until it returns something that is not None, and return that.
 
-    ``deadline`` and ``every`` are seconds; the pause grows from a quarter of ``every`` to it, so
+    ``deadline`` and ``every`` are seconds; the pause grows from a twentieth of ``every`` to it, so
     that quick things are seen quickly. At the deadline :class:`WaitTimeout` says ``what`` was
     waited for and ``last_seen()``. What ``probe`` raises ends the wait; ``cancelled`` ends it with
     :class:`Interrupted`.
@@ -50,7 +50,7 @@ def wait_until(
         found = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda value: value is None),
             stop=tenacity.stop_after_delay(deadline),
-            wait=tenacity.wait_exponential(multiplier=every / 4, max=every),
+            wait=tenacity.wait_exponential(multiplier=every / 20, max=every),
             sleep=sleep,
         )(attempt)
     except tenacity.RetryError:
@@ -87,7 +87,7 @@ def retry_codes(
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(again),
         stop=tenacity.stop_after_delay(deadline),
-        wait=tenacity.wait_exponential(multiplier=every / 4, max=every * 4),
+        wait=tenacity.wait_exponential(multiplier=every / 10, max=every * 4),
         reraise=True,
     )
     return retrying(call)

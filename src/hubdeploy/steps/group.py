@@ -186,10 +186,13 @@ class Group(Part[dict[str, Any]]):
                 f"{len(observed.get('Instances', []))} workers",
                 partial(self._end, observed),
             )
-        workers = instances.alive(self, Role.WORKER)
-        if workers:
-            # a worker that the group let go, or that was ending when an earlier run was killed
-            ids = [item["InstanceId"] for item in workers]
+        if not self.ctx.planning:
+            self.ctx.inventory.forget("describe_instances")
+        members = {item["InstanceId"] for item in observed.get("Instances", [])}
+        workers = [item["InstanceId"] for item in instances.alive(self, Role.WORKER)]
+        # those that the group let go, or that were ending when an earlier run was killed
+        ids = [item for item in workers if not (self.ctx.planning and item in members)]
+        if ids:
             yield self.delete(
                 "instance.worker",
                 f"{len(ids)} workers' machines",

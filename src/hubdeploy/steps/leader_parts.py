@@ -183,11 +183,13 @@ class Volume(Part[dict[str, Any]]):
         del observed
         for item in self.ctx.inventory.ec2("describe_volumes", "Volumes"):
             volume = item["VolumeId"]
-            goes_by_itself = any(a.get("DeleteOnTermination") for a in item.get("Attachments", []))
+            resource = tags_of(item).get(TAG_RESOURCE, "")
+            # the root disk of an instance goes with it
+            goes_by_itself = resource.startswith("instance.") and item["State"] == "in-use"
             if goes_by_itself or item["State"] in ("deleting", "deleted"):
                 continue
             yield self.delete(
-                tags_of(item).get(TAG_RESOURCE, volume),
+                resource or volume,
                 f"volume {volume}",
                 partial(
                     self.remove,

@@ -65,9 +65,7 @@ class Logs(Part[dict[str, dict[str, Any]]]):
         except AwsError as error:
             if error.code != "ResourceAlreadyExistsException":
                 raise
-        self.settle(
-            "logs", "put_retention_policy", logGroupName=group, retentionInDays=RETENTION
-        )
+        self.settle("logs", "put_retention_policy", logGroupName=group, retentionInDays=RETENTION)
 
     def destroy(self, observed: dict[str, dict[str, Any]]) -> Changes:
         for group in observed:

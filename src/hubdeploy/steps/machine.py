@@ -187,7 +187,8 @@ class Machine(Part[list[dict[str, Any]]]):
                 (FieldChange(name="state", old=current["State"]["Name"], new="running"),),
             )
         group = self.outputs["firewall"][self.role]
-        groups = [item["GroupId"] for item in current.get("SecurityGroups", [])]
+        interfaces = current.get("NetworkInterfaces") or [{"Groups": current["SecurityGroups"]}]
+        groups = [item["GroupId"] for item in interfaces[0].get("Groups", [])]
         if groups != [group]:
             yield self.update(
                 self.resource,

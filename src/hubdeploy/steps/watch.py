@@ -14,7 +14,7 @@ from hubdeploy.steps.instances import every
 from hubdeploy.steps.parameters import parsed
 
 EVERY = 2.0
-"""Seconds for which a look is good; slower than AWS would throttle."""
+"""Seconds for which a look is good at most; slower than AWS would throttle."""
 GONE = ("shutting-down", "terminated")
 
 
@@ -29,11 +29,11 @@ class Sight:
 
 
 class Watch:
-    """Shared by all waits of a run; a look is made at most every :data:`EVERY` seconds."""
+    """Shared by all waits of a run, so that many waits cost no more than one."""
 
-    def __init__(self, part: Part[Any], *, every: float = EVERY) -> None:
+    def __init__(self, part: Part[Any]) -> None:
         self.part = part
-        self.every = every
+        self._began = time.monotonic()
         self._lock = threading.Lock()
         self._sight: Sight | None = None
 
@@ -43,7 +43,10 @@ class Watch:
 
     def look(self) -> Sight:
         with self._lock:
-            if self._sight is None or time.monotonic() - self._sight.at >= self.every:
+            now = time.monotonic()
+            # what is quick is seen quickly
+            good_for = min(EVERY, (now - self._began) / 10)
+            if self._sight is None or now - self._sight.at >= good_for:
                 self._sight = self._look()
             return self._sight
 
