@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
+import botocore.loaders
 import pytest
 
 from hubdeploy.aws.session import Aws
@@ -100,6 +103,21 @@ class CloudAccount:
                 return found
             time.sleep(0.01)
         raise AssertionError(f"{what} did not come true within {timeout} s")
+
+
+@cache
+def _shared_loader(search_path: str | None = None) -> botocore.loaders.Loader:
+    """Each boto3 session reads AWS's service models anew, which takes longer than most tests."""
+    extra = search_path.split(os.pathsep) if search_path else None
+    return botocore.loaders.Loader(extra_search_paths=extra)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_are_read_once() -> Iterator[None]:
+    original = botocore.loaders.create_loader
+    botocore.loaders.create_loader = _shared_loader
+    yield
+    botocore.loaders.create_loader = original
 
 
 @pytest.fixture(scope="session")

@@ -218,10 +218,10 @@ class Engine:
                     "MaxCount": 1,
                     "SubnetId": subnet,
                     "LaunchTemplate": spec,
-                    "TagSpecifications": [
-                        {"ResourceType": "instance", "Tags": self._member_tags(group)}
-                    ],
                 }
+                tags = self._member_tags(group)
+                if tags:
+                    params["TagSpecifications"] = [{"ResourceType": "instance", "Tags": tags}]
                 if instance_type:
                     params["InstanceType"] = instance_type
                 if spot:

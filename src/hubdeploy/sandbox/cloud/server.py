@@ -228,6 +228,8 @@ class Cloud:
         return self._answer(call)
 
     def _answer(self, call: Call) -> Any:
+        from moto.core.exceptions import ServiceException
+
         from hubdeploy.sandbox.cloud import wire
 
         pause = self.faults.latency(call.service, call.operation)
@@ -244,6 +246,12 @@ class Cloud:
             call.error = fault.code
             protocol = wire.protocol_of(call.service)
             answer = wire.fault_answer(fault, service=call.service, protocol=protocol)
+        except ServiceException as refusal:
+            # moto's own refusal, out of its backend by way of one of our handlers
+            call.error = str(refusal.code)
+            moved = AwsFault(call.error, str(refusal.message))
+            protocol = wire.protocol_of(call.service)
+            answer = wire.fault_answer(moved, service=call.service, protocol=protocol)
         except Exception:
             log.exception("%s broke the embedded AWS", call.name)
             call.error = "InternalFailure"

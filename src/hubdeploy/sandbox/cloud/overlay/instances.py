@@ -63,9 +63,9 @@ def launch_template_data(cloud: Cloud, call: Call, spec: dict[str, Any]) -> tupl
     name, ident = spec.get("LaunchTemplateName"), spec.get("LaunchTemplateId")
     found = [t for t in ec2.launch_templates.values() if ident == t.id or name == t.name]
     if not found:
-        code = "NameNotFoundException" if name else "NotFound"
+        code = "Name.NotFoundException" if name else "Id.NotFound"
         raise AwsFault(
-            f"InvalidLaunchTemplate{'Name' if name else 'Id'}.{code}",
+            f"InvalidLaunchTemplate{code}",
             f"The launch template {name or ident} does not exist.",
         )
     template = found[0]
@@ -81,6 +81,23 @@ def launch_template_data(cloud: Cloud, call: Call, spec: dict[str, Any]) -> tupl
         "InvalidLaunchTemplateId.VersionNotFound",
         f"Could not find launch template version {wanted} of {template.id}.",
     )
+
+
+@hooks.amend("ec2", "CreateLaunchTemplateVersion")
+def version_created(cloud: Cloud, call: Call, result: dict[str, Any]) -> None:
+    """A version made from another has all of that one's data that it does not change."""
+    source = call.params.get("SourceVersion")
+    if not source:
+        return
+    spec = {k: v for k, v in call.params.items() if k.startswith("LaunchTemplate")}
+    spec.pop("LaunchTemplateData")
+    _, old = launch_template_data(cloud, call, {**spec, "Version": source})
+    number = result["LaunchTemplateVersion"]["VersionNumber"]
+    _, new = launch_template_data(cloud, call, {**spec, "Version": str(number)})
+    new.data = {**old.data, **new.data}
+    result["LaunchTemplateVersion"]["LaunchTemplateData"] = {
+        key: value for key, value in new.data.items() if value is not None
+    }
 
 
 def merge_template(cloud: Cloud, call: Call) -> tuple[dict[str, Any], dict[str, str]]:
@@ -284,6 +301,20 @@ def rebooted(cloud: Cloud, call: Call, _result: dict[str, Any]) -> None:
 @hooks.amend("ec2", "AttachVolume", "DetachVolume", "CreateTags", "DeleteTags")
 def followed(cloud: Cloud, _call: Call, _result: dict[str, Any]) -> None:
     cloud.touch()
+
+
+@hooks.take("ec2", "DetachVolume")
+def detach(cloud: Cloud, call: Call) -> dict[str, Any] | None:
+    """The instance need not be named."""
+    volume = cloud.backend("ec2", call.account, call.region).volumes.get(call.params["VolumeId"])
+    if call.params.get("InstanceId") or volume is None:
+        return None
+    if volume.attachment is None:
+        raise AwsFault("IncorrectState", f"Volume '{volume.id}' is in the 'available' state.")
+    answer = cloud.forward(call, {**call.params, "InstanceId": volume.attachment.instance.id})
+    answer.pop("ResponseMetadata", None)
+    cloud.touch()
+    return answer
 
 
 @hooks.take("ec2", "DescribeImages")
