@@ -100,7 +100,7 @@ class View:
 
 
 class Rehearsal(DockerMachines):
-    """The machines, with the notebook image brought to the registry before it is pulled."""
+    """The machines, with the images brought to the registry before they are pulled."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -121,8 +121,9 @@ class Rehearsal(DockerMachines):
     def _publish(self, reference: str, cidr: str) -> None:
         try:
             self.publish(catalog.notebook().tag, reference, cidr=cidr)
+            self.publish(catalog.nginx().tag, catalog.NGINX_REFERENCE, cidr=cidr)
         except SandboxError as error:
-            log.error("the notebook image is not in the registry: %s", error)
+            log.error("the images are not in the registry: %s", error)
 
 
 class Doors:
@@ -196,7 +197,8 @@ def machines(server: Server) -> Rehearsal:
 def close(server: Server) -> None:
     if server.doors is not None:
         server.doors.close()
-    server.machines.close(remove=True)
+    if isinstance(server.machines, DockerMachines):
+        server.machines.close(remove=True, keep_files=server.keep_files)
 
 
 def directions(server: Server) -> list[str]:

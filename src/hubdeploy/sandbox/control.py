@@ -186,7 +186,9 @@ def _choose(machines: str | None, *, directory: Path, say: Say) -> tuple[str, st
         return "simulated", ""
     try:
         from hubdeploy.sandbox.engine import connect
+        from hubdeploy.sandbox.images import catalog
         from hubdeploy.sandbox.images.build import Images
+        from hubdeploy.sandbox.machines import trial
     except ImportError as error:
         if machines == "docker":
             raise SandboxError(
@@ -196,6 +198,7 @@ def _choose(machines: str | None, *, directory: Path, say: Say) -> tuple[str, st
     try:
         engine = connect(state=directory, progress=say)
         Images(engine.client, progress=say).ensure_all()
+        trial.check(engine.client, image=catalog.machine().tag)
     except SandboxError as error:
         if machines == "docker":
             raise
@@ -321,11 +324,9 @@ def _remove_containers(name: str, directory: Path, *, keep_files: bool) -> list[
     except SandboxError as error:
         log.info("nothing to remove from Docker: %s", error.message)
         return []
-    left = cleanup.leftovers(client, sandbox=name)
-    if keep_files:
-        left = [line for line in left if line != f"volume {name}-efs"]
+    left = cleanup.leftovers(client, sandbox=name, keep_files=keep_files)
     if left:
-        cleanup.remove_all(client, sandbox=name)
+        cleanup.remove_all(client, sandbox=name, keep_files=keep_files)
     return left
 
 

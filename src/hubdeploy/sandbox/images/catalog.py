@@ -12,12 +12,15 @@ notebook  JupyterLab and the single-user server, as user ``jovyan``
 
 from __future__ import annotations
 
+from hubdeploy.config.assets import cookbooks_dir
 from hubdeploy.config.names import NOTEBOOK_GID, NOTEBOOK_UID
 from hubdeploy.sandbox.images import requirements
 from hubdeploy.sandbox.images.recipe import REPOSITORY, Recipe, packaged
 from hubdeploy.sandbox.machines.registry import Reference
 
 SUITE = "bookworm"
+NGINX_REFERENCE = "nginx:1.28-alpine"
+"""The public image that the leader's cookbook runs; the ``nginx`` image here stands in for it."""
 
 _APT = """set -eu
 export DEBIAN_FRONTEND=noninteractive
@@ -72,7 +75,7 @@ systemctl set-default -q multi-user.target
 dpkg-divert --quiet --rename --add /sbin/mount.nfs4
 dpkg-divert --quiet --rename --add /sbin/mount.nfs
 mkdir -p /sandbox/efs /sandbox/ebs /sandbox/machine
-npm install --global --silent --no-fund --no-audit @PROXY@
+(cd /opt/hubdeploy/proxy && npm ci --omit=dev --ignore-scripts --silent --no-fund --no-audit)
 """
 
 _MACHINE = """set -eu
@@ -129,12 +132,18 @@ def base() -> Recipe:
 
 def system() -> Recipe:
     """An instance's packages; apart from what changes with the project."""
-    script = (
-        _SYSTEM.replace("@PACKAGES@", MACHINE_PACKAGES)
-        .replace("@MASKED@", _MASKED)
-        .replace("@PROXY@", "configurable-http-proxy@5")
+    script = _SYSTEM.replace("@PACKAGES@", MACHINE_PACKAGES).replace("@MASKED@", _MASKED)
+    pinned = cookbooks_dir() / "hub_leader" / "files"
+    return Recipe(
+        name="system",
+        parent=base(),
+        script=_APT + script + _TIDY,
+        # the leader's cookbook then finds its proxy in place
+        files={
+            f"/opt/hubdeploy/proxy/{name}": ((pinned / name).read_bytes(), 0o644)
+            for name in ("package.json", "package-lock.json")
+        },
     )
-    return Recipe(name="system", parent=base(), script=_APT + script + _TIDY)
 
 
 def machine() -> Recipe:

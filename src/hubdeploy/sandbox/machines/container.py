@@ -145,11 +145,8 @@ def create(
     return str(made["Id"])
 
 
-def _host_config(
-    client: docker.DockerClient, spec: MachineSpec, sandbox: str, folder: Path
-) -> dict[str, Any]:
-    """All rights that this host can give, and none of its devices or files but what is named."""
-    size = sizes.size_of(spec.instance_type)
+def rights(client: docker.DockerClient, **more: Any) -> dict[str, Any]:
+    """A host configuration with all rights that this host can give; ``more`` is added to it."""
     config: dict[str, Any] = client.api.create_host_config(
         cap_add=["ALL"],
         cap_drop=missing_capabilities(Path("/proc/self/status").read_text()),
@@ -157,6 +154,20 @@ def _host_config(
         device_cgroup_rules=["a *:* rwm"],
         cgroupns="private",
         tmpfs={"/run": "rw,mode=755,exec", "/run/lock": "rw", "/tmp": "rw,mode=1777,exec"},
+        **more,
+    )
+    # what the command line calls systempaths=unconfined: /proc as the kernel shows it
+    config["MaskedPaths"] = []
+    config["ReadonlyPaths"] = []
+    return config
+
+
+def _host_config(
+    client: docker.DockerClient, spec: MachineSpec, sandbox: str, folder: Path
+) -> dict[str, Any]:
+    size = sizes.size_of(spec.instance_type)
+    return rights(
+        client,
         mem_limit=size.memory,
         cpuset_cpus=sizes.cpuset(size.vcpus, host_cpus=os.cpu_count() or 1),
         binds=[
@@ -166,7 +177,3 @@ def _host_config(
             f"{folder / 'meminfo'}:/proc/meminfo:ro",
         ],
     )
-    # what the command line calls systempaths=unconfined: /proc as the kernel shows it
-    config["MaskedPaths"] = []
-    config["ReadonlyPaths"] = []
-    return config
