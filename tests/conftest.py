@@ -1,3 +1,8 @@
 """Fixtures that all tests may use."""
 
-pytest_plugins = ["tests.plugins.aws", "tests.plugins.metadata", "tests.plugins.deployment"]
+pytest_plugins = [
+    "tests.plugins.aws",
+    "tests.plugins.standing",
+    "tests.plugins.metadata",
+    "tests.plugins.deployment",
+]
