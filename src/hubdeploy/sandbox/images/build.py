@@ -21,14 +21,13 @@ from typing import Any
 
 import docker
 from docker.errors import APIError, ImageNotFound, NotFound
-from docker.types import Mount
 
 from hubdeploy.errors import SandboxError
 from hubdeploy.sandbox.engine import SANDBOX_LABEL
 from hubdeploy.sandbox.images import catalog
 from hubdeploy.sandbox.images.recipe import REPOSITORY, Recipe
 from hubdeploy.sandbox.images.surroundings import CA_MOUNT, Surroundings, survey
-from hubdeploy.sandbox.machines import registry
+from hubdeploy.sandbox.machines import commands, registry
 
 log = logging.getLogger(__name__)
 
@@ -99,24 +98,27 @@ class Images:
 
     def _make(self, recipe: Recipe, parent: Recipe) -> None:
         near = self._surroundings
-        # a mount rather than a volume: those become part of the committed configuration
-        mounts = []
-        if near.ca_file:
-            source = str(Path(near.ca_file).resolve())
-            mounts.append(Mount(CA_MOUNT, source, type="bind", read_only=True))
         container = self._client.containers.create(
             parent.tag,
             ["sleep", "3600"],
             user="0",
             network_mode="host",
             tmpfs={"/run": "exec", "/tmp": "exec,mode=1777"},
-            mounts=mounts,
             labels={_BUILDER_LABEL: recipe.name},
         )
         try:
             if recipe.files:
                 container.put_archive("/", recipe.archive())
             container.start()
+            if near.ca_file:
+                # into the tmpfs, of which nothing is kept; even the mount point of a bind mount
+                # would stay in the layer
+                commands.execute(
+                    self._client,
+                    str(container.id),
+                    ["/bin/sh", "-c", f"mkdir -p $(dirname {CA_MOUNT}) && cat > {CA_MOUNT}"],
+                    Path(near.ca_file).read_bytes(),
+                )
             done = container.exec_run(
                 ["/bin/sh", "-c", recipe.script],
                 environment={"HOME": "/root", **near.environment},

@@ -157,6 +157,7 @@ def machine() -> Recipe:
             "/usr/local/sbin/sandbox-init": (packaged("sandbox-init"), 0o755),
             "/usr/local/sbin/sandbox-volumes": (packaged("sandbox-volumes"), 0o755),
             "/usr/local/sbin/sandbox-run": (packaged("sandbox-run"), 0o755),
+            "/usr/local/bin/hubdeploy-converge": (packaged("hubdeploy-converge"), 0o755),
             "/usr/local/lib/sandbox/mount.nfs4": (packaged("mount.nfs4"), 0o755),
             "/usr/local/lib/sandbox/ssm-agent": (packaged("ssm-agent"), 0o755),
             "/usr/local/lib/sandbox/node.txt": (lists["node"].encode(), 0o644),

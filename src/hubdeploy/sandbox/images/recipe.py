@@ -9,7 +9,7 @@ import tarfile
 from dataclasses import dataclass, field
 from importlib import resources
 
-_FORMAT = 2
+_FORMAT = 3
 """Raised when the way of building changes, so that all is built again."""
 REPOSITORY = "hubdeploy-sandbox"
 """Images are called ``hubdeploy-sandbox/NAME:DIGEST``."""

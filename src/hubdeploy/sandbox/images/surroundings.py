@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 CA_MOUNT = "/run/build/ca.crt"
-"""Where a build container sees the host's certificates; on a tmpfs, so not even an empty mount
-point is left in the layer."""
+"""Where a build container sees the host's certificates; on a tmpfs."""
 _CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _CA_IN_BUILD = (*_CA_VARIABLES, "NODE_EXTRA_CA_CERTS")
 _PASSED = (

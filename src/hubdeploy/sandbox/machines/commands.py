@@ -39,7 +39,7 @@ def run(
 
     def work() -> None:
         try:
-            outcome["result"] = _exec(
+            outcome["result"] = execute(
                 client, container, [_RUN, identity, f"{timeout:g}"], script.encode()
             )
         except (APIError, NotFound, OSError) as error:
@@ -87,10 +87,13 @@ def _kill(client: docker.DockerClient, container: str, identity: str) -> None:
         log.info("could not end a command on %s: %s", container, error)
 
 
-def _exec(
+def execute(
     client: docker.DockerClient, container: str, command: list[str], stdin: bytes
 ) -> tuple[int, bytes, bytes]:
-    """Exec with standard input; Docker multiplexes the two outputs on the same connection."""
+    """Exit code, output and errors of a command that reads *stdin* to its end before it writes.
+
+    Docker multiplexes the two outputs on the same connection.
+    """
     api = client.api
     handle = api.exec_create(container, command, stdin=True, stdout=True, stderr=True)
     stream: Any = api.exec_start(handle["Id"], socket=True)

@@ -187,8 +187,14 @@ class SimulatedMachines:
         for machine in mine:
             machine.stopping.set()
         for machine in mine:
-            if machine.thread is not None and machine.thread is not threading.current_thread():
-                machine.thread.join(timeout=5)
+            thread = machine.thread
+            # one that is not alive yet will see that it is to stop before it does anything
+            if (
+                thread is not None
+                and thread.is_alive()
+                and thread is not threading.current_thread()
+            ):
+                thread.join(timeout=5)
 
     # ---- power -------------------------------------------------------------------------------
 
