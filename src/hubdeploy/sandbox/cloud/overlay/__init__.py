@@ -14,12 +14,14 @@ from hubdeploy.sandbox.cloud.overlay import (
     prices,
     quotas,
     simulate,
+    templates,
 )
 
 TABLES = (
     parameters.hooks,
     identity.hooks,
     gateways.hooks,
+    templates.hooks,
     instances.hooks,
     commands.hooks,
     autoscaling.hooks,

@@ -75,35 +75,3 @@ def endpoints_deleted(cloud: Cloud, call: Call, _result: dict[str, Any]) -> None
     held = cloud.backend("ec2", call.account, call.region).vpc_end_points
     for ident in call.params["VpcEndpointIds"]:
         held.pop(ident, None)
-
-
-@hooks.take("ec2", "DeleteLaunchTemplateVersions")
-def delete_versions(cloud: Cloud, call: Call) -> dict[str, Any]:
-    held = cloud.backend("ec2", call.account, call.region).launch_templates.values()
-    wanted = (call.params.get("LaunchTemplateId"), call.params.get("LaunchTemplateName"))
-    for template in held:
-        if template.id in wanted or template.name in wanted:
-            break
-    else:
-        raise AwsFault("InvalidLaunchTemplateId.NotFound", "The launch template does not exist.")
-    gone = [
-        version
-        for version in template.versions
-        if str(version.number) in call.params["Versions"]
-        and version.number != template.default_version_number
-    ]
-    latest = template.latest_version_number
-    template.versions = [version for version in template.versions if version not in gone]
-    # moto counts versions to number the next one; AWS never gives a number twice
-    template.hubdeploy_latest = latest
-    return {
-        "SuccessfullyDeletedLaunchTemplateVersions": [
-            {
-                "LaunchTemplateId": template.id,
-                "LaunchTemplateName": template.name,
-                "VersionNumber": version.number,
-            }
-            for version in gone
-        ],
-        "UnsuccessfullyDeletedLaunchTemplateVersions": [],
-    }

@@ -47,7 +47,9 @@ MADE = {
     "RunInstances": ("instance", "network-interface", "volume"),
 }
 _NO_RESOURCE = ("Describe", "Get")
-_ABOUT_RESOURCE = frozenset({"DescribeInstanceAttribute", "DescribeVpcAttribute"})
+_ABOUT_RESOURCE = frozenset(
+    {"DescribeInstanceAttribute", "DescribeVpcAttribute", "GetConsoleOutput"}
+)
 _RULES = frozenset(
     {
         "AuthorizeSecurityGroupIngress",

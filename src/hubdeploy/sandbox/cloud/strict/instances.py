@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hubdeploy.sandbox.cloud import images
 from hubdeploy.sandbox.cloud.fault import AwsFault
 from hubdeploy.sandbox.cloud.hooks import Hooks
-from hubdeploy.sandbox.cloud.overlay.instances import merge_template, subnet_of
+from hubdeploy.sandbox.cloud.overlay.instances import subnet_of
+from hubdeploy.sandbox.cloud.overlay.templates import merge_template
 
 if TYPE_CHECKING:
     from hubdeploy.sandbox.cloud.calls import Call

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hubdeploy.sandbox.cloud import groups
 from hubdeploy.sandbox.cloud.fault import AwsFault
 from hubdeploy.sandbox.cloud.hooks import Hooks
-from hubdeploy.sandbox.cloud.overlay.instances import launch_template_data
+from hubdeploy.sandbox.cloud.overlay.templates import launch_template_data
 from hubdeploy.sandbox.cloud.strict.instances import check_profile
 
 if TYPE_CHECKING:
