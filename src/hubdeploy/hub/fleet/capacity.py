@@ -7,7 +7,7 @@ what is left over has to be started.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hubdeploy.config.limits import Limits
@@ -48,14 +48,16 @@ class Supply:
     """All that can take servers, now or soon, after the waiting ones have been laid in.
 
     ``missing`` counts, by group, instances that were asked for and not launched yet;
-    ``uncovered`` are the waiting servers that found no place, oldest first; ``refused`` those
-    beyond the limit of users, for whom nothing is started.
+    ``uncovered`` are the waiting servers that found no place, oldest first; ``displaced`` those
+    that run on machines which AWS takes back, as far as they find none; ``refused`` those beyond
+    the limit of users, for whom nothing is started.
     """
 
     up: list[Bin] = field(default_factory=list)
     coming: list[Bin] = field(default_factory=list)
     missing: dict[str, int] = field(default_factory=dict)
     uncovered: list[Pending] = field(default_factory=list)
+    displaced: list[Pending] = field(default_factory=list)
     refused: list[Pending] = field(default_factory=list)
     nodes: int = 0
     memory: int = 0
@@ -125,11 +127,30 @@ def _lay_in(result: Supply, observation: Observation, limits: Limits) -> None:
         allowed = max(0, limits.max_concurrent_users - observation.active_users)
     result.refused.extend(observation.pending[allowed:])
     for request in observation.pending[:allowed]:
-        target = best(result.up, request) or best(result.coming, request)
-        if target is None:
+        if not _place(result, request):
             result.uncovered.append(request)
-        else:
-            target.take(request)
+    result.displaced.extend(r for r in _displaced(observation) if not _place(result, r))
+
+
+def _place(result: Supply, request: Pending) -> bool:
+    target = best(result.up, request) or best(result.coming, request)
+    if target is not None:
+        target.take(request)
+    return target is not None
+
+
+def _displaced(observation: Observation) -> Iterator[Pending]:
+    """Servers on machines that AWS takes back: each will want another place within minutes."""
+    for worker in observation.workers:
+        if worker.spot_notice and worker.users and worker.life is not Life.ENDING:
+            count = len(worker.users)
+            for user in worker.users:
+                yield Pending(
+                    user=user,
+                    memory=worker.memory_reserved // count,
+                    cpu=worker.cpu_reserved // count,
+                    since=0.0,
+                )
 
 
 def best(bins: Iterable[Bin], request: Pending) -> Bin | None:

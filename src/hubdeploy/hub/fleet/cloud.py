@@ -86,6 +86,7 @@ class Cloud:
     def __init__(self, names: Names) -> None:
         self.names = names
         self._clients: dict[str, Any] = {}
+        self._session: Any = None
         self._lock = threading.Lock()
         self._sizes: dict[str, tuple[int, int]] = {}
 
@@ -95,7 +96,8 @@ class Cloud:
 
         with self._lock:  # using clients is thread-safe, making them is not
             if service not in self._clients:
-                self._clients[service] = boto3.client(
+                self._session = self._session or boto3.session.Session()
+                self._clients[service] = self._session.client(
                     service,
                     region_name=self.names.region,
                     config=Config(

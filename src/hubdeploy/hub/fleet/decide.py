@@ -85,19 +85,7 @@ def _shortage(
     observation: Observation, limits: Limits, policy: Policy, have: Supply
 ) -> list[Pending]:
     """Servers without a place: waiting ones, those whose spot machine goes, and headroom."""
-    short = list(have.uncovered)
-    for worker in observation.workers:
-        if worker.spot_notice and worker.users and worker.life is not Life.ENDING:
-            count = len(worker.users)
-            short += [
-                Pending(
-                    user=user,
-                    memory=worker.memory_reserved // count,
-                    cpu=worker.cpu_reserved // count,
-                    since=0.0,
-                )
-                for user in worker.users
-            ]
+    short = [*have.uncovered, *have.displaced]
     waiting = len(observation.pending) - len(have.refused)
     free = have.free_up + have.free_coming
     lacking = wanted_headroom(observation, limits, waiting) - free

@@ -134,7 +134,7 @@ class Store:
             key = (_kind(action), action.subject + str(getattr(action, "code", "")))
             text = f"{each.ok} {each.outcome} {action.reason if not _lasts(action) else ''}"
             kinds[key] = text
-            if self._last_kinds.get(key) != text:
+            if self._last_kinds.get(key) != text or (each.ok and not _lasts(action)):
                 new.append(each)
         self._last_kinds = kinds
         self.note(now, *new)
