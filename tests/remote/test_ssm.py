@@ -1,0 +1,87 @@
+"""Run Command through the embedded AWS: outputs, codes, offline machines, deadlines, throttling."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from tests.plugins.standing import TEXT, Standing
+
+from hubdeploy.errors import RemoteError
+from hubdeploy.operate import status
+from hubdeploy.remote.channel import Target, worst
+from hubdeploy.remote.ssm import SsmChannel, one
+
+
+@pytest.fixture
+def targets(standing: Standing) -> list[Target]:
+    return [m.target for m in status.machines(aws=standing.aws, names=standing.names)]
+
+
+@pytest.fixture
+def channel(standing: Standing) -> SsmChannel:
+    return SsmChannel(aws=standing.aws, bucket=standing.names.bucket, every=0.2)
+
+
+def test_every_machine_answers_in_the_order_asked(
+    channel: SsmChannel, targets: list[Target]
+) -> None:
+    results = channel.run(targets, "echo hello", deadline=10)
+    assert [r.target for r in results] == targets
+    assert {r.stdout.strip() for r in results} == {"hello"}
+    assert worst(results) == 0
+
+
+def test_the_worst_exit_code_is_kept(channel: SsmChannel, targets: list[Target]) -> None:
+    results = channel.run(targets[:2], "exit 3", deadline=10)
+    assert [r.code for r in results] == [3, 3]
+    assert worst(results) == 3
+    with pytest.raises(RemoteError, match="leader: exit code 3"):
+        one(results[:1])
+
+
+def test_a_machine_without_agent_is_named_and_does_not_hold_up_the_rest(
+    configured: Callable[[str], Standing],
+) -> None:
+    quiet = configured(TEXT)
+    quiet.cloud.plan.mute = {"workstation"}
+    quiet.up()
+    channel = SsmChannel(aws=quiet.aws, bucket=quiet.names.bucket, every=0.2)
+    targets = [m.target for m in status.machines(aws=quiet.aws, names=quiet.names)]
+    began = time.monotonic()
+    results = channel.run(targets, "true", deadline=30)
+    assert time.monotonic() - began < 5
+    assert {r.target.label: r.problem for r in results if r.problem} == {"workstation": "offline"}
+    assert worst(results) == 1
+
+
+def test_a_command_past_its_deadline_is_cancelled(
+    standing: Standing, channel: SsmChannel, targets: list[Target]
+) -> None:
+    results = channel.run(targets[:1], "sleep 30", deadline=1)
+    assert (results[0].code, results[0].problem) == (None, "timed out")
+    assert standing.cloud.calls.find("ssm:CancelCommand")
+
+
+def test_output_too_long_for_the_api_comes_from_the_bucket(
+    channel: SsmChannel, targets: list[Target]
+) -> None:
+    text = "0123456789" * 4000
+    result = one(channel.run(targets[:1], f"echo {text}", deadline=10))
+    assert result.stdout.strip() == text
+
+
+def test_throttling_is_waited_out(
+    standing: Standing, channel: SsmChannel, targets: list[Target]
+) -> None:
+    standing.cloud.faults.inject("ssm", "SendCommand", "ThrottlingException", times=2)
+    assert one(channel.run(targets[:1], "echo ok", deadline=10)).stdout.strip() == "ok"
+
+
+def test_more_machines_than_one_call_takes_are_sent_in_batches(
+    standing: Standing, channel: SsmChannel, targets: list[Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubdeploy.remote.ssm.BATCH", 2)
+    assert all(r.ok for r in channel.run(targets, "true", deadline=10))
+    assert len(standing.cloud.calls.find("ssm:SendCommand")) == 3
