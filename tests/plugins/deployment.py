@@ -84,6 +84,8 @@ class Site:
         self.services: dict[str, str] = {}
         self._bucket()
         self._cloud_map()
+        for unit in ("cloud-init", "converge", "hub", "nginx", "chef", "agent", "system"):
+            account.client("logs").create_log_group(logGroupName=self.names.log_group(unit))
 
     def _bucket(self) -> None:
         self.account.client("s3").create_bucket(
@@ -223,6 +225,7 @@ class Site:
                 metadata=Metadata(self.metadata.endpoint),
             )
             cloud = Cloud(machine=machine)
+            cloud.client("ssm")  # its credentials are this role's from now on
             assert machine.identity.instance_id == instance_id
             yield cloud
 

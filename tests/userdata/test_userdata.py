@@ -67,7 +67,16 @@ def test_the_seed_is_valid_for_python_3_10(script: str, tmp_path: Path) -> None:
     file.write_text(seed(script))
     ruff = shutil.which("ruff", path=str(Path(sys.executable).parent))
     assert ruff
-    command = [ruff, "check", "--isolated", "--target-version", "py310", "--select", "E9,F", file]
+    command = [
+        str(ruff),
+        "check",
+        "--isolated",
+        "--target-version",
+        "py310",
+        "--select",
+        "E9,F",
+        str(file),
+    ]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
 

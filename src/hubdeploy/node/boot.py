@@ -78,6 +78,12 @@ def stages(role: Role) -> list[Stage]:
         return [
             *common,
             Stage(
+                name="Chef client's package",
+                phase=Phase.CONFIGURING,
+                action=workstation.keep_client,
+                once=True,
+            ),
+            Stage(
                 name="for the Chef server", phase=Phase.WAITING, action=workstation.wait_for_chef
             ),
             Stage(name="cookbooks and roles", phase=Phase.CONFIGURING, action=workstation.publish),

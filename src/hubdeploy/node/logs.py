@@ -118,8 +118,16 @@ class Shipper:
         for event in events:
             by_unit.setdefault(event.unit, []).append(event)
         for unit, some in by_unit.items():
-            for batch in batches(some):
-                self._put(self.group(unit), batch)
+            group = self.group(unit)
+            try:
+                for batch in batches(some):
+                    self._put(group, batch)
+            except AwsError as error:
+                if error.code != "ResourceNotFoundException":
+                    raise
+                # somebody removed the group; the others go on
+                self._streams.discard(group)
+                log.warning("there is no log group %s: %d lines dropped", group, len(some))
 
     def _put(self, group: str, batch: list[Event]) -> None:
         stream = self.cloud.machine.identity.instance_id

@@ -16,6 +16,12 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+def _say(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    pause = state.next_action.sleep if state.next_action else 0.0
+    log.info("again in %.1f s: %s", pause, error)
+
+
 def patiently(
     action: Callable[[], T],
     *,
@@ -32,7 +38,7 @@ def patiently(
         retry=tenacity.retry_if_exception_type(on),
         stop=tenacity.stop_after_delay(seconds),
         wait=tenacity.wait_random_exponential(multiplier=first, max=most),
-        before_sleep=tenacity.before_sleep_log(log, logging.INFO),
+        before_sleep=_say,
         reraise=True,
     )
     return retrying(action)

@@ -50,6 +50,19 @@ def chef_access(cloud: Cloud) -> ChefAccess | None:
     return ChefAccess(url=state["url"], instance=state["instance"], trust=trust)
 
 
+def keep_client(cloud: Cloud) -> None:
+    """Bring the nodes' Chef client into the bucket: one download for all of them.
+
+    A publisher that does not answer is no reason to fail: the nodes then try it themselves.
+    """
+    if client.found() is not None:
+        return  # the image brings one
+    try:
+        packages.fetch(cloud, packages.client(release.settings(cloud)))
+    except HubdeployError as error:
+        log.warning("%s %s", error, error.hint)
+
+
 def wait_for_chef(cloud: Cloud) -> ChefAccess:
     """Raises WaitTimeout after an hour."""
     return wait_for("the Chef server", lambda: chef_access(cloud), seconds=_WAIT_CHEF, every=3)
@@ -95,9 +108,6 @@ def publish(cloud: Cloud) -> bool:
         patiently(server.check, on=(ChefError,), seconds=180)
         uploaded = [upload(server, cookbook) for cookbook in load_cookbooks(folder)]
         changed = [server.ensure_role(role) for role in roles(settings)]
-    if client.found() is None:
-        # one download for all; the nodes take it from the bucket
-        packages.fetch(cloud, packages.client(settings))
     _say(cloud, wanted, access)
     return any(changed) or any(one.changed for one in uploaded)
 
