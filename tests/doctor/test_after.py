@@ -1,0 +1,194 @@
+"""With a deployment: break one thing, see the finding, and see the rest stay silent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.doctor.conftest import Examine
+from tests.doctor.test_before import said
+from tests.plugins.standing import Standing
+
+from hubdeploy.config.names import Phase, Role
+from hubdeploy.operate import status
+from hubdeploy.pipeline.step import Severity
+from hubdeploy.sandbox.machines.shell import said as prints
+
+
+def machine(standing: Standing, label: str) -> status.Machine:
+    there = status.machines(aws=standing.aws, names=standing.names)
+    return next(m for m in there if m.label == label)
+
+
+def tell(standing: Standing, facts: Callable[[str], dict[str, Any]]) -> None:
+    """What `hubdeploy-node doctor` prints on each machine, by its role."""
+    standing.cloud.machines.shell.commands["hubdeploy-node"] = lambda spec, _: prints(
+        json.dumps(facts(spec.tags["hubdeploy:role"]))
+    )
+
+
+def test_a_healthy_deployment_has_no_error(standing: Standing, examine: Examine) -> None:
+    for name in ("drift", "machines.phase", "machines.ec2", "machines.agent", "workers.group",
+                 "backups", "versions", "efs", "hub.health"):  # fmt: skip
+        report = examine(standing, name)
+        assert report.severity is Severity.OK, (name, said(report))
+
+
+def test_drift_names_the_resource_and_how_to_mend_it(standing: Standing, examine: Examine) -> None:
+    standing.aws.call(
+        "autoscaling",
+        "update_auto_scaling_group",
+        AutoScalingGroupName=standing.names.workers_group,
+        MaxSize=7,
+    )
+    report = examine(standing, "drift")
+    assert "workers" in said(report)
+    assert "hubdeploy up" in report.findings[0].hint
+
+
+def test_a_failed_machine_says_why(standing: Standing, examine: Examine) -> None:
+    worker = machine(standing, "worker/1")
+    standing.aws.call(
+        "ssm",
+        "put_parameter",
+        Name=standing.names.parameters.phase(Role.WORKER, worker.instance_id),
+        Value=json.dumps({"phase": Phase.FAILED, "detail": "no room on disk"}),
+        Type="String",
+        Overwrite=True,
+    )
+    assert "worker/1 failed: no room on disk" in said(examine(standing, "machines.phase"))
+
+
+def test_a_stopped_machine_is_seen_by_phase_and_agent(standing: Standing, examine: Examine) -> None:
+    station = machine(standing, "workstation")
+    standing.aws.call("ec2", "stop_instances", InstanceIds=[station.instance_id])
+    standing.cloud.wait(lambda: machine(standing, "workstation").state == "stopped")
+    assert "workstation" in said(examine(standing, "machines.phase"))
+
+
+def test_a_missing_leader_is_an_error(standing: Standing, examine: Examine) -> None:
+    leader = machine(standing, "leader")
+    standing.aws.call("ec2", "terminate_instances", InstanceIds=[leader.instance_id])
+    standing.cloud.wait(
+        lambda: all(
+            m.role != "leader" for m in status.machines(aws=standing.aws, names=standing.names)
+        )
+    )
+    assert "there is no leader" in said(examine(standing, "machines.phase"))
+    assert "does not tell how it is" in said(examine(standing, "hub.health"))
+
+
+def test_a_launch_that_fails_shows_awss_reason(standing: Standing, examine: Examine) -> None:
+    standing.cloud.settings.capacity_errors = {"*": "InsufficientInstanceCapacity"}
+    standing.aws.call(
+        "autoscaling",
+        "set_desired_capacity",
+        AutoScalingGroupName=standing.names.workers_group,
+        DesiredCapacity=3,
+    )
+    standing.cloud.wait(lambda: examine(standing, "workers.group").findings, timeout=15)
+    assert "could not be launched" in said(examine(standing, "workers.group"))
+
+
+def test_a_missing_mount_target_is_an_error(standing: Standing, examine: Examine) -> None:
+    systems = standing.aws.pages("efs", "describe_file_systems", "FileSystems")
+    target = standing.aws.call(
+        "efs", "describe_mount_targets", FileSystemId=systems[0]["FileSystemId"]
+    )["MountTargets"][0]
+    standing.aws.call("efs", "delete_mount_target", MountTargetId=target["MountTargetId"])
+    assert "has no mount target" in said(examine(standing, "efs"))
+
+
+def test_cookbooks_that_the_workstation_has_not_published_are_seen(
+    standing: Standing, examine: Examine
+) -> None:
+    standing.aws.call(
+        "ssm",
+        "put_parameter",
+        Name=standing.names.parameters.workstation_state,
+        Value=json.dumps({"cookbooks": "old", "settings": "old"}),
+        Type="String",
+        Overwrite=True,
+    )
+    assert "not published the newest cookbooks" in said(examine(standing, "versions"))
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "expected"),
+    [
+        (
+            "machines.disk",
+            {"disks": {"/": {"size": 100, "used": 97}}},
+            "leader: / is 97% full",
+        ),
+        (
+            "machines.disk",
+            {"memory": {"total": 100 << 20, "available": 1 << 20}},
+            "only 1 MiB of memory",
+        ),
+        ("efs.mounts", {"mounts": {"/efs": False}}, "/efs is not mounted"),
+        ("machines.units", {"units": {"docker": "failed"}}, "docker is failed"),
+        (
+            "chef.converge",
+            {"converge": {"ok": False, "error": "apt", "at": datetime.now(UTC).isoformat()}},
+            "the last converge failed: apt",
+        ),
+        (
+            "chef.converge",
+            {"converge": {"ok": True, "at": "2020-01-01T00:00:00+00:00"}},
+            "last converged at 2020-01-01",
+        ),
+        ("hub.health", {"hub": {"ok": False, "status": "503"}}, "the hub does not answer: 503"),
+        (
+            "hub.health",
+            {"certificate": {"not_after": (datetime.now(UTC) + timedelta(days=3)).isoformat()}},
+            "the certificate ends on",
+        ),
+        (
+            "hub.servers",
+            {"services": [{"user": "ada", "tasks": [{"state": "pending", "error": "no room"}]}]},
+            "the server of ada waits: no room",
+        ),
+        (
+            "hub.servers",
+            {"services": [{"user": "ada", "tasks": [{"state": "rejected", "error": "no image"}]}]},
+            "cannot start: no image",
+        ),
+        ("hub.servers", {"services": [{"name": "stray", "tasks": []}]}, "belongs to no user"),
+        (
+            "swarm.nodes",
+            {"nodes": [{"role": "worker", "hostname": "x", "instance": "", "state": "ready"}]},
+            "x has no instance label",
+        ),
+    ],
+)
+def test_what_a_machine_says_of_itself_is_judged(
+    standing: Standing, examine: Examine, name: str, facts: dict[str, Any], expected: str
+) -> None:
+    tell(standing, lambda role: facts if role == Role.LEADER else {})
+    assert expected in said(examine(standing, name))
+
+
+def test_a_node_whose_instance_is_gone_is_removed_by_fix(
+    standing: Standing, examine: Examine
+) -> None:
+    there = [
+        {"id": "n1", "role": "worker", "hostname": "ghost", "instance": "i-gone", "state": "down"}
+    ]
+    tell(standing, lambda role: {"nodes": there} if role == Role.LEADER else {})
+    removed: list[str] = []
+
+    def docker(_: object, words: list[str]) -> Any:
+        removed.append(" ".join(words))
+        there.clear()
+        return prints("")
+
+    standing.cloud.machines.shell.commands["docker"] = docker
+    assert "ghost (down) has no instance" in said(examine(standing, "swarm.nodes"))
+    report = examine(standing, "swarm.nodes", fix=True)
+    assert report.repaired == "1 nodes removed from the swarm"
+    assert any("node rm --force n1" in words for words in removed)
+    assert "ghost" not in said(report)
