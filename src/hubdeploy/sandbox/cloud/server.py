@@ -252,6 +252,12 @@ class Cloud:
             moved = AwsFault(call.error, str(refusal.message))
             protocol = wire.protocol_of(call.service)
             answer = wire.fault_answer(moved, service=call.service, protocol=protocol)
+        except NotImplementedError:
+            log.error("the embedded AWS lacks %s", call.name)
+            call.error = "NotImplemented"
+            lacking = AwsFault(call.error, f"the embedded AWS lacks {call.name}", status=501)
+            protocol = wire.protocol_of(call.service)
+            answer = wire.fault_answer(lacking, service=call.service, protocol=protocol)
         except Exception:
             log.exception("%s broke the embedded AWS", call.name)
             call.error = "InternalFailure"
@@ -281,7 +287,7 @@ class Cloud:
                     return wire.answer_of(call.model, result, content_type=content_type)
             answer = wire.run_app(self._moto, call.environ)
             if answer[0] >= 500:
-                raise AwsFault("InternalFailure", f"the embedded AWS lacks {call.name}")
+                raise NotImplementedError(call.name)
             if answer[0] >= 300:
                 parsed = wire.result_of(call.model, answer)
                 call.error = parsed.get("Error", {}).get("Code", str(answer[0]))

@@ -28,8 +28,9 @@ def deleting(cloud: Cloud, call: Call) -> None:
     found = backend.namespaces.get(call.params["Id"])
     if found is None:
         return
-    zone = (found.dns_properties or {}).get("HostedZoneId")
-    cloud.backend("route53", call.account, call.region).zones.pop(zone, None)
+    zone = str((found.dns_properties or {}).get("HostedZoneId", ""))
+    zones = cloud.backend("route53", call.account, call.region).zones
+    zones.pop(zone.rpartition("/")[2], None)
 
 
 @hooks.amend("servicediscovery", "ListNamespaces")

@@ -58,11 +58,12 @@ def check_profile(cloud: Cloud, account: str, profile: dict[str, str] | None) ->
         )
 
 
-def _known_type(ec2: Any, name: str) -> Any:
-    found = [t for t in ec2.describe_instance_types() if t["InstanceType"] == name]
-    if not found:
+def _known_type(name: str) -> Any:
+    from moto.ec2.models.instance_types import INSTANCE_TYPES
+
+    if name not in INSTANCE_TYPES:
         raise AwsFault("InvalidParameterValue", f"Invalid value '{name}' for InstanceType.")
-    return found[0]
+    return INSTANCE_TYPES[name]
 
 
 @hooks.check("ec2", "RunInstances")
@@ -75,7 +76,7 @@ def run_instances(cloud: Cloud, call: Call) -> None:
         raise AwsFault("MissingParameter", "The request must contain the parameter ImageId")
     if image not in ec2.amis:
         raise AwsFault("InvalidAMIID.NotFound", f"The image id '[{image}]' does not exist")
-    kind = _known_type(ec2, params.get("InstanceType", "m1.small"))
+    kind = _known_type(params.get("InstanceType", "m1.small"))
     architectures = kind["ProcessorInfo"]["SupportedArchitectures"]
     if ec2.amis[image].architecture not in architectures:
         raise AwsFault(
@@ -126,7 +127,7 @@ def _check_vcpus(cloud: Cloud, ec2: Any, kind: dict[str, Any], *, count: int) ->
             continue
         name = instance.instance_type
         if name not in sizes:
-            sizes[name] = int(_known_type(ec2, name)["VCpuInfo"]["DefaultVCpus"])
+            sizes[name] = int(_known_type(name)["VCpuInfo"]["DefaultVCpus"])
         used += sizes[name]
     if used + count * int(kind["VCpuInfo"]["DefaultVCpus"]) > limit:
         raise AwsFault(

@@ -1,0 +1,248 @@
+"""Calls with a role's credentials are held against that role's policies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+
+from hubdeploy.aws.session import Aws
+from hubdeploy.errors import AwsError
+from tests.plugins.aws import CloudAccount
+from tests.sandbox.cloud.world import World, allow, tagged
+
+DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
+
+
+def may(call: Callable[[], Any]) -> bool:
+    try:
+        call()
+    except AwsError as error:
+        if error.code not in DENIED:
+            raise
+        return False
+    return True
+
+
+@pytest.fixture
+def role(world: World) -> Callable[..., Aws]:
+    """Makes a role with the statements given and answers with its credentials."""
+    numbers = iter(range(100))
+
+    def make(*policies: dict[str, Any]) -> Aws:
+        name = f"role-{next(numbers)}"
+        world.role(name, policies[0])
+        for number, policy in enumerate(policies[1:]):
+            world.cloud.client("iam").put_role_policy(
+                RoleName=name, PolicyName=f"more-{number}", PolicyDocument=json.dumps(policy)
+            )
+        return world.cloud.as_role(name)
+
+    return make
+
+
+def parameter(cloud: CloudAccount, name: str) -> str:
+    return f"arn:aws:ssm:{cloud.region}:{cloud.account}:parameter{name}"
+
+
+def test_parameters_are_scoped_by_arn(world: World, role: Callable[..., Aws]) -> None:
+    for name in ("/demo/a", "/other/a"):
+        world.ssm.put_parameter(Name=name, Value="v", Type="SecureString")
+    reader = role(allow("ssm:GetParameter*", parameter(world.cloud, "/demo/*")))
+    assert may(lambda: reader.call("ssm", "get_parameter", Name="/demo/a"))
+    assert may(lambda: reader.call("ssm", "get_parameters", Names=["/demo/a"]))
+    assert not may(lambda: reader.call("ssm", "get_parameter", Name="/other/a"))
+    # one name that is not allowed refuses the whole request
+    assert not may(lambda: reader.call("ssm", "get_parameters", Names=["/demo/a", "/other/a"]))
+    assert not may(lambda: reader.call("ssm", "put_parameter", Name="/demo/a", Value="x"))
+
+
+def test_objects_are_scoped_by_key(world: World, role: Callable[..., Aws]) -> None:
+    s3 = world.cloud.client("s3")
+    for bucket in ("bucket-a", "bucket-b"):
+        location = {"LocationConstraint": world.cloud.region}
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=location)
+        for key in ("mine/x", "theirs/x"):
+            s3.put_object(Bucket=bucket, Key=key, Body=b"1")
+    one = role(
+        allow(["s3:GetObject", "s3:PutObject"], "arn:aws:s3:::bucket-a/mine/*"),
+        allow("s3:ListBucket", "arn:aws:s3:::bucket-a", StringLike={"s3:prefix": "mine/*"}),
+    )
+    assert may(lambda: one.call("s3", "get_object", Bucket="bucket-a", Key="mine/x"))
+    assert may(lambda: one.call("s3", "put_object", Bucket="bucket-a", Key="mine/y", Body=b"2"))
+    assert not may(lambda: one.call("s3", "get_object", Bucket="bucket-a", Key="theirs/x"))
+    assert not may(lambda: one.call("s3", "get_object", Bucket="bucket-b", Key="mine/x"))
+    assert not may(lambda: one.call("s3", "delete_object", Bucket="bucket-a", Key="mine/x"))
+    assert may(lambda: one.call("s3", "list_objects_v2", Bucket="bucket-a", Prefix="mine/"))
+    assert not may(lambda: one.call("s3", "list_objects_v2", Bucket="bucket-a"))
+
+
+def test_instances_are_scoped_by_tag(world: World, role: Callable[..., Aws]) -> None:
+    mine = world.running(TagSpecifications=tagged("instance", deployment="demo"))
+    theirs = world.running(TagSpecifications=tagged("instance", deployment="other"))
+    instances = f"arn:aws:ec2:*:{world.cloud.account}:instance/*"
+    tag = {"ec2:ResourceTag/hubdeploy:deployment": "demo"}
+    one = role(
+        allow("ec2:TerminateInstances", instances, StringEquals=tag),
+        allow("EC2:describe*"),
+    )
+    assert may(lambda: one.call("ec2", "describe_instances"))
+    assert not may(lambda: one.call("ec2", "terminate_instances", InstanceIds=[theirs]))
+    assert not may(lambda: one.call("ec2", "terminate_instances", InstanceIds=[mine, theirs]))
+    assert may(lambda: one.call("ec2", "terminate_instances", InstanceIds=[mine]))
+    assert world.state(theirs) == "running"
+
+
+def test_groups_are_scoped_by_tag(world: World, role: Callable[..., Aws]) -> None:
+    world.template()
+    for name in ("demo", "other"):
+        tag = {"Key": "hubdeploy:deployment", "Value": name, "PropagateAtLaunch": True}
+        world.group(name, Tags=[{**tag, "ResourceId": name, "ResourceType": "auto-scaling-group"}])
+    own = {"aws:ResourceTag/hubdeploy:deployment": "demo"}
+    fleet = role(allow("autoscaling:*", "*", StringEquals=own))
+    ids = world.in_service(2, "demo")
+    others = world.in_service(2, "other")
+    desired = {"DesiredCapacity": 2}
+    capacity = "set_desired_capacity"
+    assert may(lambda: fleet.call("autoscaling", capacity, AutoScalingGroupName="demo", **desired))
+    assert not may(
+        lambda: fleet.call("autoscaling", capacity, AutoScalingGroupName="other", **desired)
+    )
+    end = "terminate_instance_in_auto_scaling_group"
+    keep = {"ShouldDecrementDesiredCapacity": False}
+    assert may(lambda: fleet.call("autoscaling", end, InstanceId=ids[0], **keep))
+    assert not may(lambda: fleet.call("autoscaling", end, InstanceId=others[0], **keep))
+
+
+def test_tags_in_the_request_can_be_demanded(world: World, role: Callable[..., Aws]) -> None:
+    asked = {"aws:RequestTag/hubdeploy:deployment": "demo"}
+    arn = f"arn:aws:ec2:*:{world.cloud.account}:volume/*"
+    one = role(allow(["ec2:CreateVolume", "ec2:CreateTags"], arn, StringEquals=asked))
+    request = {"AvailabilityZone": f"{world.cloud.region}a", "Size": 1}
+    mine = tagged("volume", deployment="demo")
+    theirs = tagged("volume", deployment="other")
+    assert may(lambda: one.call("ec2", "create_volume", TagSpecifications=mine, **request))
+    assert not may(lambda: one.call("ec2", "create_volume", TagSpecifications=theirs, **request))
+    assert not may(lambda: one.call("ec2", "create_volume", **request))
+
+
+def test_passing_a_role_on_is_a_right_of_its_own(world: World, role: Callable[..., Aws]) -> None:
+    without = role(allow(["ec2:*"]))
+    pass_on = allow("iam:PassRole", f"arn:aws:iam::{world.cloud.account}:role/machine")
+    with_it = role(allow(["ec2:*"]), pass_on)
+    assert not may(lambda: without.call("ec2", "run_instances", **world.request()))
+    assert may(lambda: with_it.call("ec2", "run_instances", **world.request()))
+
+
+def test_a_boundary_holds_a_role_back(world: World) -> None:
+    iam = world.cloud.client("iam")
+    document = json.dumps(allow("ssm:GetParameter"))
+    limit = iam.create_policy(PolicyName="limit", PolicyDocument=document)["Policy"]["Arn"]
+    world.role("bounded", allow("ssm:*"))
+    iam.put_role_permissions_boundary(RoleName="bounded", PermissionsBoundary=limit)
+    one = world.cloud.as_role("bounded")
+    world.ssm.put_parameter(Name="/a", Value="v", Type="String")
+    assert may(lambda: one.call("ssm", "get_parameter", Name="/a"))
+    assert not may(lambda: one.call("ssm", "delete_parameter", Name="/a"))
+
+
+def test_managed_policies_count(world: World, role: Callable[..., Aws]) -> None:
+    iam = world.cloud.client("iam")
+    one = role(allow("s3:*"))
+    world.ssm.put_parameter(Name="/a", Value="v", Type="String")
+    assert not may(lambda: one.call("ssm", "get_parameter", Name="/a"))
+    document = json.dumps(allow("ssm:GetParameter"))
+    arn = iam.create_policy(PolicyName="more", PolicyDocument=document)["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName="role-0", PolicyArn=arn)
+    assert may(lambda: one.call("ssm", "get_parameter", Name="/a"))
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "params", "code"),
+    [
+        ("ec2", "describe_vpcs", {}, "UnauthorizedOperation"),
+        ("s3", "list_buckets", {}, "AccessDenied"),
+        ("ssm", "describe_parameters", {}, "AccessDeniedException"),
+        ("autoscaling", "describe_auto_scaling_groups", {}, "AccessDenied"),
+        ("efs", "describe_file_systems", {}, "AccessDeniedException"),
+        ("iam", "list_roles", {}, "AccessDenied"),
+        ("dynamodb", "list_tables", {}, "AccessDeniedException"),
+    ],
+)
+def test_a_refusal_has_the_services_own_code_and_names_action_and_caller(
+    role: Callable[..., Aws],
+    service: str,
+    operation: str,
+    params: dict[str, Any],
+    code: str,
+) -> None:
+    one = role(allow("logs:*"))
+    with pytest.raises(AwsError) as refused:
+        one.call(service, operation, **params)
+    assert refused.value.code == code
+    assert "assumed-role/role-0/" in refused.value.message
+    assert "is not authorized to perform" in refused.value.message
+
+
+def test_an_operation_in_no_table_is_refused_whatever_the_policy_says(
+    role: Callable[..., Aws], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = role(allow("*"))
+    with pytest.raises(AwsError, match="table of actions"):
+        one.call("dynamodb", "list_tables")
+    assert "dynamodb:ListTables is not in the table of actions" in caplog.text
+
+
+def test_everyone_may_ask_who_they_are(world: World, role: Callable[..., Aws]) -> None:
+    one = role(allow("logs:*"))
+    answer = one.call("sts", "get_caller_identity")
+    assert answer["Account"] == world.cloud.account
+    assert ":assumed-role/role-0/" in answer["Arn"]
+
+
+def test_a_restricted_operator_is_held_to_the_documents_given(world: World) -> None:
+    one = world.cloud.restricted(allow(["ec2:DescribeVpcs", "ec2:CreateVpc"]))
+    assert may(lambda: one.call("ec2", "describe_vpcs"))
+    assert may(lambda: one.call("ec2", "create_vpc", CidrBlock="10.9.0.0/16"))
+    assert not may(lambda: one.call("ec2", "describe_subnets"))
+
+
+def test_a_role_can_be_assumed_with_its_rights(world: World) -> None:
+    arn = f"arn:aws:iam::{world.cloud.account}:role/machine"
+    keys = world.cloud.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+    client = boto3.client(
+        "ec2",
+        region_name=world.cloud.region,
+        endpoint_url=world.cloud.endpoint_url,
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+    with pytest.raises(client.exceptions.ClientError, match="UnauthorizedOperation"):
+        client.describe_vpcs()
+
+
+def test_the_log_tells_who_called(world: World, role: Callable[..., Aws]) -> None:
+    one = role(allow("ssm:GetParameter"))
+    assert not may(lambda: one.call("ssm", "delete_parameter", Name="/a"))
+    (record,) = world.cloud.calls.find("ssm:DeleteParameter", role="role-0")
+    assert record.error == "AccessDeniedException"
+    assert world.cloud.calls.find("ssm:DeleteParameter") == []
+
+
+def test_rights_can_be_asked_for_beforehand(world: World) -> None:
+    iam = world.cloud.client("iam")
+    role = f"arn:aws:iam::{world.cloud.account}:role/machine"
+
+    def decisions(arn: str) -> list[str]:
+        answer = iam.simulate_principal_policy(
+            PolicySourceArn=arn, ActionNames=["s3:GetObject", "ec2:CreateVpc"]
+        )
+        return [entry["EvalDecision"] for entry in answer["EvaluationResults"]]
+
+    assert decisions(role) == ["allowed", "implicitDeny"]
+    operator = f"arn:aws:iam::{world.cloud.account}:user/rehearsal"
+    assert decisions(operator) == ["allowed", "allowed"]
