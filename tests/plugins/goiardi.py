@@ -77,10 +77,11 @@ class Goiardi:
     port: int
     certificate: str
     process: subprocess.Popen[bytes]
+    host: str = HOST
 
     @property
     def url(self) -> str:
-        return f"https://{HOST}:{self.port}"
+        return f"https://{self.host}:{self.port}"
 
     @property
     def connect(self) -> str:
@@ -110,18 +111,21 @@ class Goiardi:
         self.process.wait(10)
 
 
-def start_goiardi(folder: Path, *, days: tuple[int, int] = (-1, 30)) -> Goiardi:
-    """Start one with empty data in ``folder``; ``days`` as of :func:`make_certificate`."""
+def start_goiardi(folder: Path, *, days: tuple[int, int] = (-1, 30), host: str = HOST) -> Goiardi:
+    """Start one with empty data in ``folder``; ``days`` as of :func:`make_certificate`.
+
+    ``host`` is its name, ``localhost`` for clients that cannot be told another address.
+    """
     binary = shutil.which("goiardi")
     assert binary, "goiardi is not installed: apt-get install goiardi"
     folder.mkdir(parents=True, exist_ok=True)
-    certificate = make_certificate(folder, days=days)
+    certificate = make_certificate(folder, host=host, days=days)
     port = free_port()
     with (folder / "goiardi.log").open("wb") as log:
         process = subprocess.Popen(
             [
                 binary,
-                "--hostname", HOST,
+                "--hostname", host,
                 "--ipaddress", "127.0.0.1",
                 "--port", str(port),
                 "--conf-root", str(folder),
@@ -135,7 +139,7 @@ def start_goiardi(folder: Path, *, days: tuple[int, int] = (-1, 30)) -> Goiardi:
             stderr=subprocess.STDOUT,
             cwd=folder,
         )  # fmt: skip
-    running = Goiardi(folder=folder, port=port, certificate=certificate, process=process)
+    running = Goiardi(folder=folder, port=port, certificate=certificate, process=process, host=host)
 
     @tenacity.retry(
         stop=tenacity.stop_after_delay(20),

@@ -179,6 +179,8 @@ def _filesystem() -> Json:
 
 def _ec2() -> Json:
     """From the instance metadata, version 2; nothing where there is none."""
+    if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+        return {}
     base = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254")
     # never through a proxy: the address means this machine
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

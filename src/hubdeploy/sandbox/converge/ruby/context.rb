@@ -79,7 +79,8 @@ class Chef
     end
 
     def node = run_context.node
-    def from_file(path) = instance_eval(::File.read(path), path.to_s, 1)
+    # A string's evaluation sees the locals around it: the one here has the name that Chef's has.
+    def from_file(filename) = instance_eval(::File.read(filename), filename, 1)
     def to_s = "recipe[#{cookbook_name}::#{recipe_name}]"
   end
 

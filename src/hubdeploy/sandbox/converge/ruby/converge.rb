@@ -25,7 +25,8 @@ class Chef
       @why_run = spec['why_run']
       @node = Node.new(**spec['node'].slice('name', 'run_list', 'levels', 'chef_environment').transform_keys(&:to_sym))
       @cookbooks = spec['cookbooks'].to_h do |one|
-        [one['name'], Cookbook.new(one['name'], **one.slice('folder', 'version', 'dependencies').transform_keys(&:to_sym))]
+        [one['name'],
+         Cookbook.new(one['name'], **one.slice('folder', 'version', 'dependencies').transform_keys(&:to_sym))]
       end
       @context = RunContext.new(self)
       @node.run_context = @context
@@ -96,7 +97,7 @@ class Chef
     def attempt
       yield
       nil
-    rescue StandardError, ScriptError, Timeout::Error => e
+    rescue StandardError, ScriptError => e
       e
     end
   end
@@ -116,7 +117,7 @@ class Chef
     Node::LEVELS.each { |level| define_method(level) { node.public_send(level) } }
     def cookbook_name = @cookbook.name
     def [](key) = node[key]
-    def from_file(path) = instance_eval(::File.read(path), path, 1)
+    def from_file(filename) = instance_eval(::File.read(filename), filename, 1)
 
     def include_attribute(*names)
       names.each do |name|
@@ -138,7 +139,9 @@ converge = Chef::Converge.new(spec)
 failure = converge.call
 if failure
   Itamae.logger.error("#{failure.class}: #{failure.message}")
-  failure.backtrace.to_a.each { |line| Itamae.logger.public_send(line.include?(__dir__) ? :debug : :error, "  #{line}") }
+  failure.backtrace.to_a.each do |line|
+    Itamae.logger.public_send(line.include?(__dir__) ? :debug : :error, "  #{line}")
+  end
 end
 node = converge.node
 result = {

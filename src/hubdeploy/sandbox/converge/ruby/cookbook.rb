@@ -44,12 +44,11 @@ class Chef
       unless text.match?(/^\s*(provides|resource_name)\b/)
         klass.provides(short == 'default' ? name : "#{name}_#{short}")
       end
-      klass.class_eval(text, path, 1)
+      klass.class_from_file(path)
     end
 
     private
 
     def ruby(segment) = Dir.glob(::File.join(folder, segment, '*.rb'))
   end
-
 end

@@ -64,7 +64,7 @@ class Chef
 
       def executable(name)
         Mixlib::ShellOut::ENVIRONMENT['PATH'].split(':').map { |dir| "#{dir}/#{name}" }
-                                            .find { |path| ::File.executable?(path) }
+                                             .find { |path| ::File.executable?(path) }
       end
     end
 

@@ -34,7 +34,7 @@ class Chef
 
     attr_reader :action, :timing, :run_context
 
-    def initialize(source, action, target, timing, run_context) # rubocop:disable Metrics/ParameterLists
+    def initialize(source, action, target, timing, run_context)
       @source = source
       @action = action.to_sym
       @target = target

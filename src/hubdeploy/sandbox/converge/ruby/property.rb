@@ -66,7 +66,8 @@ class Chef
       allowed = options[:equal_to]
       refuse(resource, value, "must be one of #{allowed.inspect}") if allowed && !Array(allowed).include?(value)
       patterns = Array(options[:regex])
-      refuse(resource, value, 'has the wrong form') unless patterns.empty? || patterns.any? { |one| one.match?(value.to_s) }
+      fits = patterns.empty? || patterns.any? { |one| one.match?(value.to_s) }
+      refuse(resource, value, 'has the wrong form') unless fits
       (options[:callbacks] || {}).each { |message, check| refuse(resource, value, message) unless check.call(value) }
     end
 

@@ -27,12 +27,7 @@ class Chef
       loader = new_resource.class.loader
       return unless loader
 
-      current = new_resource.class.new(new_resource.given_name, new_resource.run_context)
-      new_resource.class.properties.each_value do |property|
-        next if property.desired_state? || !new_resource.property_is_set?(property.name)
-
-        current.values[property.name] = property.read(new_resource)
-      end
+      current = bare_copy
       current.instance_exec(*[new_resource].first(loader.arity.abs), &loader)
       @current_resource = current
     rescue Exceptions::CurrentValueDoesNotExist
@@ -67,6 +62,17 @@ class Chef
     end
 
     private
+
+    # What names the thing, without how it should be.
+    def bare_copy
+      copy = new_resource.class.new(new_resource.given_name, new_resource.run_context)
+      new_resource.class.properties.each_value do |property|
+        next if property.desired_state? || !new_resource.property_is_set?(property.name)
+
+        copy.values[property.name] = property.read(new_resource)
+      end
+      copy
+    end
 
     def own_method?(name)
       return false unless @new_resource && !new_resource.class.properties.key?(name)
@@ -138,7 +144,7 @@ class Chef
       attempts = @resource.retries + 1
       begin
         once
-      rescue StandardError, Timeout::Error => e
+      rescue StandardError => e
         attempts -= 1
         if attempts.positive?
           Log.warn("#{@resource} failed (#{e.message}), again in #{@resource.retry_delay} s")
@@ -154,9 +160,7 @@ class Chef
       @resource.check_required(@action)
       provider = @resource.class.provider_class.new(@resource, @action)
       method = "action_#{@action}"
-      unless provider.respond_to?(method)
-        raise Exceptions::UnsupportedAction, "#{@resource} has no action #{@action}"
-      end
+      raise Exceptions::UnsupportedAction, "#{@resource} has no action #{@action}" unless provider.respond_to?(method)
 
       begin
         provider.load_current

@@ -22,13 +22,15 @@ class Chef
 
       def provider_class = @provider_class || Provider
 
+      def class_from_file(filename) = class_eval(::File.read(filename), filename, 1)
+
       # The name in recipes; several may lead to one class.
       def provides(*names, **_only)
         names.each do |name|
           Resource.registry[name.to_sym] = self
           DSL::Resources.add(name.to_sym)
         end
-        @resource_name ||= names.first.to_sym
+        @resource_name = names.first.to_sym if @resource_name.nil?
       end
 
       def resource_name(name = nil)
@@ -134,11 +136,11 @@ class Chef
 
     # In a custom resource, bare names of the action that declares this one.
     def respond_to_missing?(name, private = false)
-      !enclosing_provider.nil? && enclosing_provider.respond_to?(name, true) || super
+      (!enclosing_provider.nil? && enclosing_provider.respond_to?(name, true)) || super
     end
 
     def method_missing(name, *args, &)
-      return super unless enclosing_provider&.respond_to?(name, true)
+      return super unless respond_to_missing?(name, true)
 
       enclosing_provider.send(name, *args, &)
     end

@@ -33,7 +33,7 @@ class Chef
     %i[debug info warn error fatal].each do |level|
       define_singleton_method(level) { |text = nil, &block| Itamae.logger.public_send(level, text || block.call) }
     end
-    def self.trace(text = nil, &block) = debug(text, &block)
+    def self.trace(text = nil, &) = debug(text, &)
     def self.level = Itamae.logger.level
   end
 
@@ -42,6 +42,7 @@ class Chef
     @values = {}
     class << self
       def [](key) = @values[key.to_sym]
+
       def []=(key, value)
         @values[key.to_sym] = value
       end
@@ -69,8 +70,8 @@ module Mixlib
     attr_reader :command, :stdout, :stderr, :status
 
     def initialize(*words, **options)
-      words = words.flatten(1) if words.one?
-      @command = words.size == 1 ? words.first : words.map(&:to_s)
+      @command = words.size == 1 ? words.first : words
+      @command = @command.map(&:to_s) if @command.is_a?(Array)
       @options = options
       @stdout = String.new
       @stderr = String.new

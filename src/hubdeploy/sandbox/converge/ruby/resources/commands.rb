@@ -3,6 +3,7 @@
 require 'tempfile'
 
 class Chef
+  # Commands, and what only talks.
   class Resource
     # A command; it counts as a change whenever it runs.
     class Execute < Resource

@@ -185,7 +185,9 @@ class Chef
         path = new_resource.path
         if ::File.directory?(path)
           changes = Files.differences(path, new_resource)
-          converge_by("change #{changes.keys.join(', ')} of #{path}") { Files.settle(path, new_resource) } if changes.any?
+          next if changes.empty?
+
+          converge_by("change #{changes.keys.join(', ')} of #{path}") { Files.settle(path, new_resource) }
           next
         end
         unless new_resource.recursive || ::File.directory?(::File.dirname(path)) || why_run?
@@ -217,10 +219,13 @@ class Chef
       property :group, [String, Integer]
 
       action_class do
-        def right?(path)
-          return ::File.symlink?(path) && ::File.readlink(path) == new_resource.to if new_resource.link_type == :symbolic
+        def symbolic? = new_resource.link_type == :symbolic
 
-          ::File.exist?(path) && ::File.identical?(path, new_resource.to)
+        def right?(path)
+          there = new_resource.to
+          return ::File.symlink?(path) && ::File.readlink(path) == there if symbolic?
+
+          ::File.exist?(path) && ::File.identical?(path, there)
         end
       end
 
@@ -230,7 +235,7 @@ class Chef
 
         converge_by("link #{path} to #{new_resource.to}") do
           ::File.unlink(path) if ::File.symlink?(path) || ::File.file?(path)
-          new_resource.link_type == :symbolic ? ::File.symlink(new_resource.to, path) : ::File.link(new_resource.to, path)
+          ::File.public_send(symbolic? ? :symlink : :link, new_resource.to, path)
           ::File.lchown(Files.uid(new_resource.owner), Files.gid(new_resource.group), path)
         end
       end

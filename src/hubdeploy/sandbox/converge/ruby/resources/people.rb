@@ -25,16 +25,20 @@ class Chef
         def settle_members(there)
           wanted = new_resource.members
           add = wanted - there
-          extra = new_resource.append ? [] : there - wanted
-          remove = ((new_resource.property_is_set?(:members) ? extra : []) | (there & new_resource.excluded_members)) - wanted
-          changes = add.to_h { |one| [one, '-a'] }.merge(remove.to_h { |one| [one, '-d'] })
-          changes.each { |one, how| converge_by("#{how} #{one}, #{new_resource.group_name}") { tell('gpasswd', how, one) } }
+          keep = new_resource.append || !new_resource.property_is_set?(:members)
+          remove = keep ? there & new_resource.excluded_members : there
+          changes = add.to_h { |one| [one, '-a'] }.merge((remove - wanted).to_h { |one| [one, '-d'] })
+          changes.each do |one, how|
+            converge_by("#{how} #{one}, #{new_resource.group_name}") { tell('gpasswd', how, one) }
+          end
         end
 
         def settle_number
           return unless new_resource.gid && new_resource.gid.to_i != entry.gid
 
-          converge_by("give #{new_resource.group_name} the id #{new_resource.gid}") { tell('groupmod', '-g', new_resource.gid.to_s) }
+          converge_by("give #{new_resource.group_name} the id #{new_resource.gid}") do
+            tell('groupmod', '-g', new_resource.gid.to_s)
+          end
         end
       end
 
@@ -91,7 +95,10 @@ class Chef
            ['-d', new_resource.home, there&.dir], ['-s', new_resource.shell, there&.shell]]
         end
 
-        def options = table.select { |_, wanted, is| !wanted.nil? && wanted != is }.flat_map { |key, wanted, _| [key, wanted.to_s] }
+        def options
+          differing = table.reject { |_, wanted, is| wanted.nil? || wanted == is }
+          differing.flat_map { |key, wanted, _| [key, wanted.to_s] }
+        end
 
         def settle_password
           wanted = new_resource.password
@@ -107,7 +114,8 @@ class Chef
         if entry
           action_modify
         else
-          flags = [*('-r' if new_resource.system), new_resource.manage_home ? '-m' : '-M', *('-o' if new_resource.non_unique)]
+          flags = [*('-r' if new_resource.system), new_resource.manage_home ? '-m' : '-M',
+                   *('-o' if new_resource.non_unique)]
           converge_by("create #{new_resource}") { shell_out!('useradd', *options, *flags, new_resource.username) }
           settle_password
         end
@@ -119,7 +127,9 @@ class Chef
         changes = options
         unless changes.empty?
           changes += ['-m'] if new_resource.manage_home && changes.include?('-d')
-          converge_by("change #{new_resource}: #{changes.join(' ')}") { shell_out!('usermod', *changes, new_resource.username) }
+          converge_by("change #{new_resource}: #{changes.join(' ')}") do
+            shell_out!('usermod', *changes, new_resource.username)
+          end
         end
         settle_password
       end

@@ -24,7 +24,8 @@ class Chef
       uri = URI(address)
       return ::File.binread(uri.path) if uri.scheme == 'file'
 
-      answer = Net::HTTP.start(uri.host, uri.port, use_ssl: uri.scheme == 'https', open_timeout: 30, read_timeout: 120) do |http|
+      options = { use_ssl: uri.scheme == 'https', open_timeout: 30, read_timeout: 120 }
+      answer = Net::HTTP.start(uri.host, uri.port, **options) do |http|
         http.get(uri.request_uri, headers.to_h.transform_values(&:to_s))
       end
       if answer.is_a?(Net::HTTPRedirection) && hops.positive?
@@ -56,7 +57,8 @@ class Chef
       action :create do
         wanted = new_resource
         from = run_context.run.cookbook(wanted.cookbook || cookbook_name).find('files', wanted.source, node)
-        names = Dir.glob('**/*', ::File::FNM_DOTMATCH, base: from).reject { |name| ::File.directory?("#{from}/#{name}") }
+        names = Dir.glob('**/*', ::File::FNM_DOTMATCH, base: from)
+        names.reject! { |name| ::File.directory?("#{from}/#{name}") }
         folders = names.flat_map { |name| Pathname(name).dirname.descend.map(&:to_s) }.uniq - ['.']
         ['', *folders].each do |folder|
           directory ::File.join(wanted.path, folder).chomp('/') do

@@ -10,7 +10,8 @@ class Chef
       property :device, String, required: true
       property :device_type, [Symbol, String], default: :device, coerce: proc { |value| value.to_sym }
       property :fstype, String, default: 'auto'
-      property :options, [Array, String], default: %w[defaults], coerce: proc { |value| value.is_a?(String) ? value.split(',') : value }
+      property :options, [Array, String],
+               default: %w[defaults], coerce: proc { |value| [value].flatten.join(',').split(',') }
       property :dump, [Integer, false], default: 0
       property :pass, [Integer, false], default: 2
       property :supports, [Array, Hash], default: {}
@@ -27,7 +28,10 @@ class Chef
           [what, new_resource.mount_point, new_resource.fstype, new_resource.options.join(','), *numbers].join(' ')
         end
 
-        def others = ::File.readlines('/etc/fstab', chomp: true).reject { |one| one.split[1] == new_resource.mount_point }
+        def others
+          ::File.readlines('/etc/fstab', chomp: true).reject { |one| one.split[1] == new_resource.mount_point }
+        end
+
         def listed = ::File.readlines('/etc/fstab', chomp: true) - others
 
         def write(lines)
@@ -56,7 +60,9 @@ class Chef
         next unless mounted?
 
         options = ['remount', *new_resource.options].join(',')
-        converge_by("remount #{new_resource.mount_point}") { shell_out!('mount', '-o', options, new_resource.mount_point) }
+        converge_by("remount #{new_resource.mount_point}") do
+          shell_out!('mount', '-o', options, new_resource.mount_point)
+        end
       end
 
       action :enable do
@@ -75,8 +81,8 @@ class Chef
       provides :sysctl
       default_action :apply
       property :key, String, name_property: true
-      property :value, [Array, String, Integer, Float], required: [:apply],
-                       coerce: proc { |value| [value].flatten.join(' ').gsub(/\s+/, ' ') }
+      property :value, [Array, String, Integer, Float],
+               required: [:apply], coerce: proc { |value| [value].flatten.join(' ').gsub(/\s+/, ' ') }
       property :conf_dir, String, default: '/etc/sysctl.d', desired_state: false
       property :comment, [Array, String], default: [], desired_state: false
       property :ignore_error, [true, false], default: false, desired_state: false
@@ -95,7 +101,8 @@ class Chef
         converge_if_changed do
           found = shell_out('sysctl', '-q', '-w', "#{new_resource.key}=#{new_resource.value}")
           found.error! unless new_resource.ignore_error
-          text = "#{Array(new_resource.comment).map { |one| "# #{one}\n" }.join}#{new_resource.key} = #{new_resource.value}\n"
+          comment = Array(new_resource.comment).map { |one| "# #{one}\n" }.join
+          text = "#{comment}#{new_resource.key} = #{new_resource.value}\n"
           directory new_resource.conf_dir
           file(path) { content text }
         end

@@ -8,7 +8,7 @@ class Chef
     include DSL::Universal
 
     # Erubis, which Chef uses, drops lines that hold nothing but a statement; ERB only on demand.
-    ALONE = /^[ \t]*<%-?(?![=%\-])((?:(?!%>).)*?)-?%>[ \t]*\r?\n/m
+    ALONE = /^[ \t]*<%-?(?![=%-])((?:(?!%>).)*?)-?%>[ \t]*\r?\n/m
 
     attr_reader :node, :cookbook_name, :recipe_name
 
@@ -38,6 +38,7 @@ class Chef
     def method_missing(name, ...)
       raise NameError, "undefined method '#{name}' in a template of #{@resource}"
     end
+
     def respond_to_missing?(*) = false
   end
 
@@ -54,7 +55,7 @@ class Chef
       def helper_modules = @helper_modules ||= []
 
       def helper(name, &block)
-        helper_modules << Module.new { define_method(name, &block) }
+        helper_modules << Module.new.tap { |one| one.define_method(name, &block) }
       end
 
       def helpers(one = nil, &block)
