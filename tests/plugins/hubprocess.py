@@ -121,6 +121,7 @@ c.HubSpawner.homes_dir = {str(self.state / "homes")!r}
 c.HubSpawner.shared_dir = {str(self.state / "shared")!r}
 c.HubSpawner.efs_dir = ""
 c.HubSpawner.fleet_url = ""
+c.JupyterHub.services = [s for s in c.JupyterHub.services if s["name"] != "fleet"]
 {self.extra}
 """
         )
@@ -166,7 +167,8 @@ c.HubSpawner.fleet_url = ""
                 if requests.get(f"{self.url}/hub/health", timeout=2).status_code == 200:
                     return
             ended = self._hub is not None and self._hub.poll() is not None
-            assert not ended and time.monotonic() < deadline, f"no hub:\n{self.tail()}"
+            assert not ended, f"the hub ended:\n{self.tail()}"
+            assert time.monotonic() < deadline, f"no hub:\n{self.tail()}"
             time.sleep(0.1)
 
     def tail(self, lines: int = 60) -> str:

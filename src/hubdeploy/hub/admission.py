@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Collection, Iterable
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from hubdeploy.config.limits import Limits, show_size
 from hubdeploy.config.names import Port
+from hubdeploy.errors import ConfigError
 from hubdeploy.hub.placement import NodeView, Request
 
 log = logging.getLogger(__name__)
@@ -56,18 +56,32 @@ def ask_fleet(
             "type": request.instance_type,
         }
     )
-    headers = {"Accept": "application/json"}
     try:
-        if token_file is not None:
-            headers["Authorization"] = f"token {token_file.read_text().strip()}"
-        call = urllib.request.Request(f"{url}/api/admission?{query}", headers=headers)
-        # the fleet is on this machine: a proxy in the environment is not meant for it
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(call, timeout=timeout) as answer:
-            return read_answer(answer.read().decode())
+        return read_answer(_get(f"{url}/api/admission?{query}", token_file, timeout))
     except (OSError, ValueError) as error:
         log.warning("the fleet service does not answer (%s); using the limits alone", error)
         return None
+
+
+def ask_limits(
+    *, url: str = FLEET_URL, token_file: Path | None = None, timeout: float = TIMEOUT
+) -> Limits | None:
+    """The limits that hold now (an admin may have changed them), or None without an answer."""
+    try:
+        return Limits.from_json(_get(f"{url}/api/limits", token_file, timeout))
+    except (OSError, ValueError, ConfigError) as error:
+        log.info("the fleet service does not tell its limits (%s)", error)
+        return None
+
+
+def _get(address: str, token_file: Path | None, timeout: float) -> str:
+    headers = {"Accept": "application/json"}
+    if token_file is not None:
+        headers["Authorization"] = f"token {token_file.read_text().strip()}"
+    # the fleet is on this machine: a proxy in the environment is not meant for it
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(urllib.request.Request(address, headers=headers), timeout=timeout) as answer:
+        return str(answer.read().decode())
 
 
 def read_answer(text: str) -> Admission:

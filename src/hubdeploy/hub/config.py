@@ -25,6 +25,7 @@ from hubdeploy.config.names import STATE_DIR, Port
 from hubdeploy.errors import ConfigError
 from hubdeploy.hub import authenticators, profiles
 from hubdeploy.hub.admission import FLEET_URL
+from hubdeploy.hub.fleet.wiring import hub_service
 from hubdeploy.hub.progress import Times, needed_timeout
 from hubdeploy.hub.secrets import Secrets
 from hubdeploy.hub.spawner import HubSpawner
@@ -78,7 +79,7 @@ def configure(
     authenticators.configure(c, settings["hub"], secrets, origin=_origin(settings))
     _spawner(c, settings, limits, state=state)
     _bounds(c, settings, limits)
-    _services(c, settings, secrets)
+    _services(c, settings, secrets, limits, state=state)
     _pages(c, settings)
 
 
@@ -190,20 +191,28 @@ def _spawner(c: Any, settings: Mapping[str, Any], limits: Limits, *, state: Path
     ]
     spawner.user_environment = dict(hub.get("user_environment") or {})
     spawner.limits = {name: getattr(limits, name) for name in LIMITS}
+    spawner.servers_per_user = _servers_per_user(settings)
     spawner.fleet_url = FLEET_URL
     spawner.fleet_token_file = str(state / "fleet" / "admission-token")
     spawner.times_file = str(times_file)
 
 
 def _bounds(c: Any, settings: Mapping[str, Any], limits: Limits) -> None:
-    per_user = 1 + int(settings["hub"].get("named_servers") or 0)
     c.JupyterHub.concurrent_spawn_limit = CONCURRENT_SPAWNS
     # the hub counts servers, the limit counts people
-    c.JupyterHub.active_server_limit = limits.max_concurrent_users * per_user
+    c.JupyterHub.active_server_limit = limits.max_concurrent_users * _servers_per_user(settings)
 
 
-def _services(c: Any, settings: Mapping[str, Any], secrets: Secrets) -> None:
-    services: list[dict[str, Any]] = []
+def _servers_per_user(settings: Mapping[str, Any]) -> int:
+    return 1 + int(settings["hub"].get("named_servers") or 0)
+
+
+def _services(
+    c: Any, settings: Mapping[str, Any], secrets: Secrets, limits: Limits, *, state: Path
+) -> None:
+    # the fleet's service needs no scopes: it counts users by the swarm
+    fleet = hub_service(settings, limits, token=secrets.get("fleet-token"), state_dir=state)
+    services: list[dict[str, Any]] = [fleet]
     roles: list[dict[str, Any]] = []
     hub = settings["hub"]
     idle, age = int(hub.get("idle_after") or 0), int(hub.get("max_age") or 0)
@@ -246,8 +255,6 @@ def doctor_scopes() -> list[str]:
 
 
 def _pages(c: Any, settings: Mapping[str, Any]) -> None:
-    from nativeauthenticator import __file__ as native
-
     hub = settings["hub"]
     c.JupyterHub.template_paths = [
         str(HERE / "templates"),

@@ -21,13 +21,13 @@ from docker.utils import kwargs_from_env
 from dockerspawner import SwarmSpawner
 from jupyterhub.spawner import SpawnException
 from tornado.web import HTTPError
-from traitlets import Dict, Float, List, Unicode, default
+from traitlets import Dict, Float, Int, List, Unicode, default
 
 from hubdeploy.config import names
 from hubdeploy.config.limits import Limits
 from hubdeploy.errors import HubdeployError
 from hubdeploy.hub import homes, profiles
-from hubdeploy.hub.admission import FLEET_URL, Admission, ask_fleet, local_answer
+from hubdeploy.hub.admission import FLEET_URL, Admission, ask_fleet, ask_limits, local_answer
 from hubdeploy.hub.launch import Launcher, LaunchError
 from hubdeploy.hub.placement import Request
 from hubdeploy.hub.progress import Times, Waiting
@@ -36,6 +36,8 @@ from hubdeploy.hub.swarm import PASSING, Json, Snapshot, Swarm
 from hubdeploy.hub.tasks import COMING, Sighting, Stage, explain
 
 _LABEL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+LIMITS_EVERY = 15.0
+"""Seconds between looks at the live limits."""
 SPARE = 5.0
 """Seconds by which the spawner gives up before the hub does, to say why in its own words."""
 
@@ -70,6 +72,7 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
     )
     user_environment = Dict(config=True, help="User name to environment variables.")
     limits = Dict(config=True, help="Limits that hold while the fleet service does not answer.")
+    servers_per_user = Int(1, min=1, config=True, help="A default and so many named servers.")
     fleet_url = Unicode(FLEET_URL, config=True, help="The fleet service; empty: there is none.")
     fleet_token_file = Unicode("", config=True, help="Holds the token for the fleet's admission.")
     times_file = Unicode("", config=True, help="Keeps how long starts took; empty: in memory.")
@@ -77,6 +80,7 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
 
     _swarm: ClassVar[Swarm | None] = None
     _times: ClassVar[Times | None] = None
+    _limits_at: ClassVar[float] = -LIMITS_EVERY
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -203,8 +207,9 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
         binds = await asyncio.to_thread(self._folders)
 
         async def still() -> None:
+            # who was let in stays in: this only brings the words and the estimate up to date
             if launcher.waiting and launcher.waiting.stage is Stage.MACHINE:
-                await self._ask()
+                await self._ask(refuse=False)
 
         def admit(snapshot: Snapshot) -> None:
             if answer is None:
@@ -220,19 +225,44 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
         service = (await self.swarm.snapshot(max_age=5)).service(self.object_name)
         return str(service["ID"]) if service else ""
 
-    async def _ask(self) -> Admission | None:
+    async def _ask(self, *, refuse: bool = True) -> Admission | None:
         """The fleet's answer; None: it gave none. Raises SpawnException when it refuses."""
         if not self.fleet_url:
             return None
-        token = Path(self.fleet_token_file) if self.fleet_token_file else None
         answer = await asyncio.to_thread(
-            ask_fleet, self.user.name, self.request, url=self.fleet_url, token_file=token
+            ask_fleet,
+            self.user.name,
+            self.request,
+            url=self.fleet_url,
+            token_file=self._fleet_token,
         )
         if answer is not None:
-            self._refuse_unless(answer)
+            if refuse:
+                self._refuse_unless(answer)
             if self._waiting is not None:
-                self._waiting.tell(reason=answer.reason, eta=answer.eta)
+                self._waiting.tell(reason=answer.reason.rstrip("."), eta=answer.eta)
         return answer
+
+    @property
+    def _fleet_token(self) -> Path | None:
+        return Path(self.fleet_token_file) if self.fleet_token_file else None
+
+    async def _follow_limits(self) -> None:
+        """Let the hub's own bound on servers follow the live limit of users."""
+        now = time.monotonic()
+        if not self.fleet_url or now - HubSpawner._limits_at < LIMITS_EVERY:
+            return
+        HubSpawner._limits_at = now
+        limits = await asyncio.to_thread(
+            ask_limits, url=self.fleet_url, token_file=self._fleet_token
+        )
+        if limits is not None:
+            most = limits.max_concurrent_users * self.servers_per_user
+            # what the handlers read is the web application's own copy of the settings
+            running = self.user.settings["app"].tornado_application.settings
+            if running.get("active_server_limit") != most:
+                self.log.info("At most %s servers may be active now", most or "any number of")
+            running["active_server_limit"] = most
 
     def _by_limits(self, snapshot: Snapshot) -> Admission:
         return local_answer(
@@ -315,6 +345,7 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
         self._docker_away = False
         if seen.stage is Stage.RUNNING:
             await self._follow(seen)
+            await self._follow_limits()
             return None
         if self._spawn_pending or self._stop_pending or self._waiting_for_start:
             return await self._final(seen) if seen.stage not in (*COMING, Stage.LOST) else None
@@ -331,7 +362,7 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
         """The server is over: clear its service away (the hub does not stop what has stopped)."""
         if seen.stage is Stage.GONE:
             return 0
-        text = explain(seen, image=self.image, memory=self.request.memory)
+        text = explain(seen, image=self.image, memory=seen.memory or self.request.memory)
         if seen.stage in (*COMING, Stage.LOST):
             text = why or text
         self.log.warning("%s: %s", self._log_name, text)

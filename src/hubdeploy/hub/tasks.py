@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 from hubdeploy.config.limits import show_size
-from hubdeploy.hub.placement import pinned_to
+from hubdeploy.hub.placement import pinned_to, request_of
 
 Json = Mapping[str, Any]
 
@@ -82,6 +82,8 @@ class Sighting:
     port: int = 0
     words: str = ""
     exit_code: int | None = None
+    memory: int = 0
+    """Bytes that it has."""
 
 
 def sight(
@@ -121,6 +123,7 @@ def sight(
         port=published,
         words=words,
         exit_code=code,
+        memory=request_of(task.get("Spec") or {}).memory,
     )
 
 

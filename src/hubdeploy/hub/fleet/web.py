@@ -233,6 +233,15 @@ class Admission(Base):
         self.answer(asdict(self.context.loop.admission(request)))
 
 
+class LiveLimits(Base):
+    """``GET api/limits``: what holds now, for the hub's own bound on running servers."""
+
+    def get(self) -> None:
+        if not self.shows(self.context.spawner_token()):
+            raise HTTPError(403)
+        self.answer(json.loads(self.context.loop.view.limits.to_json()))
+
+
 class Metrics(Base):
     def get(self) -> None:
         if not self.shows(self.context.metrics_token()):
@@ -254,6 +263,7 @@ def application(context: Context, *, cookie_secret: bytes) -> Application:
         ("", Page, shared),
         ("api/state", State, shared),
         ("api/admission", Admission, shared),
+        ("api/limits", LiveLimits, shared),
         ("drain", Drain, shared),
         ("undrain", Undrain, shared),
         ("limits", ChangeLimits, shared),
