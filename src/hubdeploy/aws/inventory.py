@@ -57,16 +57,27 @@ class Inventory:
             self._kept.pop(key, None)
 
     def ec2(self, operation: str, key: str) -> list[dict[str, Any]]:
-        """All items of an EC2 ``describe_…`` that carry the deployment's tag."""
+        """All items of an EC2 ``describe_…`` that carry the deployment's tag.
+
+        Looked at again here: what this yields may be deleted, so a filter that an endpoint does not
+        heed must not let another deployment's resources in.
+        """
         return self.once(
             operation,
-            lambda: self.aws.pages(
-                "ec2",
-                operation,
-                key,
-                Filters=[{"Name": f"tag:{TAG_DEPLOYMENT}", "Values": [self.names.deployment]}],
-            ),
+            lambda: [
+                item
+                for item in self.aws.pages(
+                    "ec2",
+                    operation,
+                    key,
+                    Filters=[{"Name": f"tag:{TAG_DEPLOYMENT}", "Values": [self.names.deployment]}],
+                )
+                if any(self._ours(part) for part in item.get("Instances", [item]))
+            ],
         )
+
+    def _ours(self, item: dict[str, Any]) -> bool:
+        return tags_of(item).get(TAG_DEPLOYMENT) == self.names.deployment
 
     def by_resource(self, operation: str, key: str) -> dict[str, dict[str, Any]]:
         """The same by logical name (tag ``hubdeploy:resource``)."""

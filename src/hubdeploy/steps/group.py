@@ -202,19 +202,7 @@ class Group(Part[dict[str, Any]]):
     def _end(self, observed: dict[str, Any]) -> None:
         name = self.names.workers_group
         if not observed.get("Status"):
-            try:
-                self.call(
-                    "autoscaling",
-                    "update_auto_scaling_group",
-                    AutoScalingGroupName=name,
-                    MinSize=0,
-                    MaxSize=0,
-                    DesiredCapacity=0,
-                    NewInstancesProtectedFromScaleIn=False,
-                )
-            except AwsError as error:
-                if error.code != "ValidationError":
-                    raise
+            self._shrink(observed)
             self._unprotect(observed)
             try:
                 self.remove(
@@ -229,6 +217,28 @@ class Group(Part[dict[str, Any]]):
                 if error.code != "ValidationError":
                     raise
         self._gone()
+
+    def _shrink(self, observed: dict[str, Any]) -> None:
+        """No new worker from here on; what an earlier run did need not be done again."""
+        closed = {
+            "MinSize": 0,
+            "MaxSize": 0,
+            "DesiredCapacity": 0,
+            "NewInstancesProtectedFromScaleIn": False,
+        }
+        if all(observed.get(key) == value for key, value in closed.items()):
+            return
+        try:
+            self.call(
+                "autoscaling",
+                "update_auto_scaling_group",
+                AutoScalingGroupName=self.names.workers_group,
+                **closed,
+            )
+        except AwsError as error:
+            # it has gone meanwhile
+            if error.code != "ValidationError":
+                raise
 
     def _unprotect(self, observed: dict[str, Any]) -> None:
         protected = [

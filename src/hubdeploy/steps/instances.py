@@ -35,7 +35,10 @@ def end(part: Part[Any], instance_ids: list[str], *, what: str) -> None:
     """Terminate and wait until they are gone, with their network interfaces and root disks."""
     if not instance_ids:
         return
-    part.remove("ec2", "terminate_instances", wait_on=(), InstanceIds=instance_ids)
+    known = {item["InstanceId"]: item["State"]["Name"] for item in every(part)}
+    going = [item for item in instance_ids if known.get(item) != "shutting-down"]
+    if going:
+        part.remove("ec2", "terminate_instances", wait_on=(), InstanceIds=going)
 
     def probe() -> bool | None:
         found = part.ctx.aws.pages(

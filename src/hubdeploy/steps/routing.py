@@ -166,7 +166,9 @@ class Nat(Part[dict[str, Any]]):
         for item in self.ctx.inventory.ec2("describe_nat_gateways", "NatGateways"):
             if item["State"] != "deleted":
                 nat = item["NatGatewayId"]
-                yield self.delete("nat", f"NAT gateway {nat}", partial(self._end, nat))
+                yield self.delete(
+                    "nat", f"NAT gateway {nat}", partial(self._end, nat, item["State"])
+                )
         address = observed["address"]
         if address is not None:
             yield self.delete(
@@ -175,8 +177,9 @@ class Nat(Part[dict[str, Any]]):
                 partial(release, self, address["AllocationId"]),
             )
 
-    def _end(self, nat: str) -> None:
-        self.remove("ec2", "delete_nat_gateway", NatGatewayId=nat)
+    def _end(self, nat: str, state: str) -> None:
+        if state != "deleting":
+            self.remove("ec2", "delete_nat_gateway", NatGatewayId=nat)
 
         def probe() -> bool | None:
             try:
@@ -390,11 +393,12 @@ class Endpoint(Part[list[dict[str, Any]]]):
             yield self.delete(
                 tags_of(item).get(TAG_RESOURCE, endpoint),
                 f"endpoint {endpoint}",
-                partial(self._end, endpoint),
+                partial(self._end, endpoint, item.get("State", "").lower()),
             )
 
-    def _end(self, endpoint: str) -> None:
-        self.remove("ec2", "delete_vpc_endpoints", VpcEndpointIds=[endpoint])
+    def _end(self, endpoint: str, state: str) -> None:
+        if state != "deleting":
+            self.remove("ec2", "delete_vpc_endpoints", VpcEndpointIds=[endpoint])
 
         def probe() -> bool | None:
             try:
