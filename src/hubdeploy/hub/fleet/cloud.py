@@ -20,7 +20,6 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -91,12 +90,11 @@ class Cloud:
         self._sizes: dict[str, tuple[int, int]] = {}
 
     def _client(self, service: str) -> Any:
-        import boto3
         from botocore.config import Config
 
         with self._lock:  # using clients is thread-safe, making them is not
             if service not in self._clients:
-                self._session = self._session or boto3.session.Session()
+                self._session = self._session or _session()
                 self._clients[service] = self._session.client(
                     service,
                     region_name=self.names.region,
@@ -296,6 +294,24 @@ class Cloud:
         )
 
 
+def _session() -> Any:
+    """A session that reads times the fast way: five hundred machines bring fifteen hundred."""
+    import boto3
+    import botocore.session
+    from botocore.utils import parse_timestamp
+
+    def parse(value: Any) -> datetime:
+        try:
+            return datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            found: datetime = parse_timestamp(value)
+            return found
+
+    session = botocore.session.Session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse)
+    return boto3.session.Session(botocore_session=session)
+
+
 def _group(raw: Mapping[str, Any]) -> RawGroup:
     template = (raw.get("MixedInstancesPolicy") or {}).get("LaunchTemplate") or {}
     return RawGroup(
@@ -331,8 +347,3 @@ def _instance(raw: Mapping[str, Any]) -> Instance:
         spot=raw.get("InstanceLifecycle") == "spot",
         group=tags.get("aws:autoscaling:groupName", ""),
     )
-
-
-def in_rehearsal() -> bool:
-    """Whether AWS is an endpoint of the environment's (some answers are then missing)."""
-    return bool(os.environ.get("AWS_ENDPOINT_URL"))

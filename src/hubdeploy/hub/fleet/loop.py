@@ -46,6 +46,8 @@ T = TypeVar("T")
 QUIET_LOOK = 15.0
 """Seconds between looks at AWS while nothing is under way."""
 DISK_LOOK = 300.0
+MOST_CPU = 0.06
+"""Share of one core that looking may take in the long run."""
 LONGEST_BACKOFF = 120.0
 ASKED_FOR = 30.0
 """How long the spawner's question counts as a waiting server."""
@@ -119,14 +121,12 @@ class FleetLoop:
             self._tick()
         except HubdeployError as error:
             return self.failed(error.message)
+        cost = time.thread_time() - began
         self.view = replace(
-            self.view,
-            error="",
-            failed_ticks=0,
-            tick_cpu=time.thread_time() - began,
-            ticks=self.view.ticks + 1,
+            self.view, error="", failed_ticks=0, tick_cpu=cost, ticks=self.view.ticks + 1
         )
-        return self.settings.interval
+        # a big fleet is looked at less often: the hub shares this machine
+        return max(self.settings.interval, cost / MOST_CPU)
 
     def failed(self, why: str) -> float:
         """Note that a tick could not be done; seconds until the next, longer each time."""

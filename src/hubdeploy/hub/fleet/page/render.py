@@ -61,7 +61,8 @@ def gauges(view: View) -> list[Gauge]:
     if seen is None:
         return []
     there = [worker for worker in seen.workers if worker.life is not Life.ENDING]
-    memory = sum(worker.memory for worker in there)
+    sizes = {group.name: group.memory for group in seen.groups}
+    memory = sum(worker.memory or sizes.get(worker.group, 0) for worker in there)
     return [
         _gauge("max_nodes", "Machines", len(there), limits.max_nodes, plain=True, always=True),
         _gauge("max_cluster_memory", "Memory of all machines", memory, limits.max_cluster_memory),
