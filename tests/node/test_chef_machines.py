@@ -14,7 +14,7 @@ from hubdeploy.chef.archive import pack
 from hubdeploy.chef.failures import ChefCertificateError, ChefConflict
 from hubdeploy.config.names import Role
 from hubdeploy.errors import ChefError
-from hubdeploy.node import chefserver, client, converging, workstation
+from hubdeploy.node import chefserver, client, converging, sweeping, workstation
 from hubdeploy.node.aws import Cloud
 from hubdeploy.node.chefserver import Actor
 from tests.node.chefhost import Host, chef_names_lead_here, running
@@ -248,6 +248,19 @@ def test_a_worker_forgets_itself(chef: Chef) -> None:
     with chefserver.connect(chef.host._cloud, chef.admin(), chef.host.url()) as server:
         assert server.nodes() == []
         assert f"demo-worker-{WORKER}" not in server.clients()
+
+
+def test_the_workstation_sweeps_up_after_machines_that_died(chef: Chef) -> None:
+    with chef.worker() as worker:
+        client.register(worker)
+    with chef.site.machine(Role.WORKSTATION, STATION) as cloud:
+        missed = sweeping.sweep(cloud)
+        assert missed == {WORKER}
+        with chefserver.connect(chef.host._cloud, chef.admin(), chef.host.url()) as server:
+            assert server.nodes() == [f"demo-worker-{WORKER}"]
+            sweeping.sweep(cloud, missed=missed)
+            assert server.nodes() == []
+            assert f"demo-worker-{WORKER}" not in server.clients()
 
 
 def test_a_worker_believes_only_the_published_certificate(chef: Chef) -> None:

@@ -180,12 +180,16 @@ def is_published(cloud: Cloud) -> bool:
 
 
 def watch(cloud: Cloud) -> None:
-    """Publish whenever the release or the Chef server is another; never returns.
+    """Publish whenever the release or the Chef server is another, and sweep; never returns.
 
     A failure becomes this machine's phase, and is tried again.
     """
+    from hubdeploy.node.sweeping import Sweeper
+
+    sweeper = Sweeper(cloud)
     failed = False
     while True:
+        sweeper.tick(time.monotonic())
         try:
             if not is_published(cloud):
                 log.info("publishing the release")

@@ -238,6 +238,8 @@ class _Maker:
             self._write("TellPublished", parameters.workstation_state),
             self._objects("KeepPackages", ["GetObject", "PutObject"], Key.PACKAGES),
             self._listing(Key.PACKAGES),
+            # which nodes' machines are gone
+            _allow("SeeInstances", ["ec2:DescribeInstances"], ["*"]),
         ]
 
     def _node(self) -> Statement:
@@ -364,23 +366,17 @@ class _Maker:
             ),
             _allow(
                 "WatchWorkers",
-                [
-                    "ssm:DeleteParameter",
-                    "ssm:DeleteParameters",
-                    "ssm:GetParameter",
-                    "ssm:GetParameters",
-                    "ssm:GetParametersByPath",
-                ],
-                self._ssm(workers.rsplit("/", 1)[0], workers),
+                ["ssm:DeleteParameters", "ssm:GetParameters"],
+                self._ssm(workers),
             ),
             _allow(
                 "ForgetWorkers",
-                ["ssm:DeleteParameter", "ssm:DeleteParameters"],
+                ["ssm:DeleteParameters"],
                 self._ssm(parameters.ssh_host_key("*")),
             ),
             _allow(
                 "ChangeLimits",
-                ["ssm:GetParameter", "ssm:GetParameters", "ssm:PutParameter"],
+                ["ssm:GetParameters", "ssm:PutParameter"],
                 self._ssm(parameters.limits),
             ),
         ]
