@@ -59,6 +59,20 @@ def read(cloud: CloudAccount) -> dict[str, list[str]]:
     }
 
 
+def differences(one: dict[str, list[str]], other: dict[str, list[str]]) -> list[str]:
+    """What only one of them has; empty when they are the same."""
+    found = []
+    for sign, mine, theirs in (("+", one, other), ("-", other, one)):
+        for kind in mine:
+            rest = list(theirs.get(kind, []))
+            for item in mine[kind]:
+                if item in rest:
+                    rest.remove(item)
+                else:
+                    found.append(f"{sign} {kind} {item}")
+    return sorted(found)
+
+
 def counts(state: dict[str, list[str]]) -> dict[str, int]:
     return {kind: len(items) for kind, items in state.items()}
 
@@ -81,7 +95,9 @@ def _canonical(value: Any, ids: dict[str, str]) -> Any:
             # digests of what holds the account's number
             return "digest"
         # what is left are things without a name: their ids differ from run to run
-        return re.sub(r"\b(i|vol|eni|ami|sg|subnet|vpc|rtb|acl|dopt)-[0-9a-f]{8,}", r"\1-*", text)
+        return re.sub(
+            r"\b(i|vol|eni|ami|sg|subnet|vpc|rtb|acl|dopt|fsmt)-[0-9a-f]{8,}", r"\1-*", text
+        )
     return value if isinstance(value, (int, float, bool, type(None))) else str(type(value))
 
 
@@ -146,9 +162,13 @@ def _buckets(cloud: CloudAccount) -> Iterator[tuple[str, str, Any]]:
             )
         }
         yield "Buckets", "", settings
-        for entry in cloud.aws.pages("s3", "list_objects_v2", "Contents", Bucket=name):
-            # the settings hold ids, so their digest differs from account to account
-            yield "Objects", "", re.sub(r"settings/[0-9a-f]+", "settings/*", entry["Key"])
+        keys = [
+            entry["Key"]
+            for entry in cloud.aws.pages("s3", "list_objects_v2", "Contents", Bucket=name)
+        ]
+        # named by their content, which holds ids: that there is one of each kind is what counts
+        for key in sorted({re.sub(r"[0-9a-f]{64}", "*", key) for key in keys}):
+            yield "Objects", "", key
 
 
 def _setting(cloud: CloudAccount, operation: str, bucket: str) -> Any:

@@ -19,7 +19,7 @@ from tests.steps.rig import Rig
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 MOST_DEATHS = 250
-LATE = (9, 23, 37, 51, 65, 79, 93)
+LATE = (9, 31, 53, 75, 95)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_up_killed_at_every_call_ends_as_if_it_had_not_been(
     runs: Runs, cloud: CloudAccount, undisturbed: dict[str, list[str]]
 ) -> None:
     assert runs.chain("up") > 40
-    assert account.read(cloud) == undisturbed
+    assert account.differences(account.read(cloud), undisturbed) == []
 
 
 def test_up_killed_late_goes_on_where_it_was(
@@ -87,7 +87,7 @@ def test_up_killed_late_goes_on_where_it_was(
         runs = Runs(killer, other)
         assert runs.run("up", die_after=nth) == DIED
         assert runs.run("up") == 0
-        assert account.read(other) == undisturbed, f"killed at call {nth}"
+        assert account.differences(account.read(other), undisturbed) == [], f"call {nth}"
         cloud.machines.forget(other.account)
         cloud.cloud.forget(other.account)
 
@@ -100,7 +100,7 @@ def test_down_killed_at_every_call_leaves_nothing_but_the_file_system(
     assert runs.chain("down") > 30
     after = account.read(cloud)
     assert len(after.pop("FileSystems")) == 1
-    assert after == before
+    assert account.differences(after, before) == []
 
 
 def test_up_and_down_killed_in_turn_still_end_well(
@@ -111,8 +111,8 @@ def test_up_and_down_killed_in_turn_still_end_well(
         assert runs.run("up", die_after=nth) == DIED
         assert runs.run("down", die_after=nth // 2) == DIED
     assert runs.run("up") == 0
-    assert account.read(cloud) == undisturbed
+    assert account.differences(account.read(cloud), undisturbed) == []
     assert runs.run("down") == 0
     after = account.read(cloud)
     assert len(after.pop("FileSystems")) == 1
-    assert after == before
+    assert account.differences(after, before) == []
