@@ -109,7 +109,9 @@ def observation(
 
 
 def _nodes_by_instance(cloud: CloudFacts, swarm: SwarmFacts) -> dict[str, NodeView]:
-    alive = {i.address: i.id for i in cloud.instances.values() if i.address and i.state not in GONE}
+    # an ended instance's address may be another's by now: those alive come last and win
+    by_state = sorted(cloud.instances.values(), key=lambda i: i.state not in GONE)
+    alive = {i.address: i.id for i in by_state if i.address and i.state != "terminated"}
     found: dict[str, NodeView] = {}
     for node in swarm.nodes:
         instance = node.instance or alive.get(node.address, "")

@@ -1,0 +1,445 @@
+"""The smaller parts: Docker's listings, the store, the disk scan, notes, metrics, wiring."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from hubdeploy.config.limits import Limits
+from hubdeploy.config.names import LABEL_INSTANCE, LABEL_USER
+from hubdeploy.errors import ConfigError
+from hubdeploy.hub.fleet import metrics, notice
+from hubdeploy.hub.fleet.act import Done
+from hubdeploy.hub.fleet.cloud import CloudFacts, Instance, Member, RawGroup
+from hubdeploy.hub.fleet.disk import Scanner
+from hubdeploy.hub.fleet.loop import OnlyOne, View
+from hubdeploy.hub.fleet.model import (
+    LABEL_FLEET,
+    Alarm,
+    Life,
+    Memory,
+    RefuseNewServers,
+    SetDesired,
+    Why,
+)
+from hubdeploy.hub.fleet.observe import TypeSize, mark, observation, read_mark
+from hubdeploy.hub.fleet.page.chart import chart
+from hubdeploy.hub.fleet.page.render import ago, gauges
+from hubdeploy.hub.fleet.service import admission_token, read_token
+from hubdeploy.hub.fleet.store import MOST_DECISIONS, Sample, Store
+from hubdeploy.hub.fleet.swarm import SwarmFacts, facts, when
+from hubdeploy.hub.fleet.wiring import VARIABLE, HubFleet, from_environment, hub_service
+from hubdeploy.hub.placement import NodeView
+from tests.hub.fleet.builders import CORE, GIB, NOW, pending, seen, worker
+
+# --- Docker's listings ------------------------------------------------------------------------
+
+
+def _service(name: str, user: str, *, pinned: str = "", created: str = "") -> dict[str, object]:
+    constraints = [f"node.id=={pinned}"] if pinned else []
+    return {
+        "ID": name,
+        "CreatedAt": created,
+        "Spec": {
+            "Labels": {LABEL_USER: user} if user else {},
+            "TaskTemplate": {
+                "Resources": {"Reservations": {"MemoryBytes": GIB, "NanoCPUs": CORE}},
+                "Placement": {"Constraints": constraints},
+            },
+        },
+    }
+
+
+def _task(service: str, state: str, **more: object) -> dict[str, object]:
+    return {
+        "ServiceID": service,
+        "Spec": {"Resources": {"Reservations": {"MemoryBytes": GIB, "NanoCPUs": CORE}}},
+        "Status": {"State": state, "Err": "no suitable node" if state == "pending" else ""},
+        "CreatedAt": "2026-01-01T00:00:10.5Z",
+    } | more
+
+
+def test_servers_without_a_place_are_told_from_those_with_one() -> None:
+    services = [
+        _service("runs", "ann"),
+        _service("waits", "bob"),
+        _service("ended", "cid"),
+        _service("brand-new", "dan", created="2026-01-01T00:00:20Z"),
+        _service("sent", "eve", pinned="n1"),
+        _service("not-a-server", ""),
+    ]
+    tasks = [
+        _task("runs", "running", NodeID="n1"),
+        _task("waits", "pending"),
+        _task("ended", "complete", NodeID="n1"),
+        _task("not-a-server", "pending"),
+    ]
+    found = facts([], tasks, services)
+    assert [(p.user, p.reason) for p in found.pending] == [("bob", "no suitable node"), ("dan", "")]
+    assert found.people == {"ann", "eve"}
+    assert found.servers == 2
+    assert found.last_arrival == when("2026-01-01T00:00:20Z")
+
+
+def test_dockers_times_are_read_with_and_without_fractions() -> None:
+    assert when("2026-01-01T00:00:10.5Z") == when("2026-01-01T00:00:10Z") + 0.5
+    assert when("2026-01-01T00:00:10.123456789Z") > when("2026-01-01T00:00:10Z")
+    assert when("") == 0.0
+
+
+# --- from AWS and the swarm to workers ----------------------------------------------------------
+
+
+def _cloud(state: str = "running", lifecycle: str = "InService", **phase: str) -> CloudFacts:
+    instance = Instance(
+        id="i-1",
+        state=state,
+        instance_type="m6i.xlarge",
+        zone="eu-central-1a",
+        launched=NOW - 100,
+        address="10.42.1.7",
+    )
+    group = RawGroup(
+        name="workers",
+        desired=1,
+        min_size=0,
+        max_size=3,
+        types=(),
+        members={"i-1": Member(lifecycle=lifecycle, protected=True)},
+    )
+    return CloudFacts(
+        groups=(group,), instances={"i-1": instance}, phases={"i-1": phase} if phase else {}
+    )
+
+
+def _node(**more: object) -> SwarmFacts:
+    values = {"id": "n1", "memory": 16 * GIB, "cpu": 8 * CORE, "address": "10.42.1.7"} | more
+    view = NodeView(**values)  # type: ignore[arg-type]
+    state = "ready" if view.ready else "down"
+    return SwarmFacts(nodes=(view,), node_states={"n1": state})
+
+
+def _life(cloud: CloudFacts, swarm: SwarmFacts, memory: Memory | None = None) -> Life:
+    sizes = {"m6i.xlarge": TypeSize(memory=15 * GIB, cpu=8 * CORE)}
+    look = observation(NOW, cloud, swarm, memory or Memory(), sizes=sizes, types=("m6i.xlarge",))
+    (found,) = look.workers
+    return found.life
+
+
+ADMITTED = {LABEL_INSTANCE: "i-1"}
+SURPLUS = {**ADMITTED, LABEL_FLEET: "surplus:1"}
+
+
+@pytest.mark.parametrize(
+    ("cloud", "swarm", "life"),
+    [
+        (_cloud(), SwarmFacts(), Life.BOOTING),
+        (_cloud(), _node(availability="drain"), Life.JOINING),
+        (_cloud(), _node(availability="active"), Life.ACTIVE),
+        (_cloud(), _node(availability="pause"), Life.CORDONED),
+        (_cloud(), _node(availability="drain", instance="i-1", labels=SURPLUS), Life.DRAINING),
+        (_cloud(), _node(ready=False, instance="i-1", labels=ADMITTED), Life.DOWN),
+        (_cloud(), _node(ready=False, availability="drain"), Life.JOINING),
+        (_cloud("stopped"), SwarmFacts(), Life.DOWN),
+        (_cloud("shutting-down"), _node(), Life.ENDING),
+        (_cloud(lifecycle="Terminating:Wait"), _node(), Life.ENDING),
+    ],
+)
+def test_a_workers_life_is_read_from_what_is_there(
+    cloud: CloudFacts, swarm: SwarmFacts, life: Life
+) -> None:
+    # a node's instance is found by its address before anybody has labelled it
+    assert _life(cloud, swarm) is life
+
+
+def test_an_ended_instance_that_is_all_forgotten_is_not_seen_any_more() -> None:
+    look = observation(
+        NOW, _cloud("terminated"), SwarmFacts(), Memory(chef_done=("i-1",)), sizes={}
+    )
+    assert look.workers == ()
+
+
+def test_a_node_whose_instance_is_gone_is_given_up_only_after_a_while() -> None:
+    stray = _node(ready=False, instance="i-9", address="10.42.9.9", labels={LABEL_INSTANCE: "i-9"})
+    fresh = observation(NOW, CloudFacts(), stray, Memory(), sizes={})
+    assert [w.life for w in fresh.workers] == [Life.DOWN]
+    assert fresh.workers[0].instance == ""
+    old = Memory(down_since={"n1": NOW - 301})
+    late = observation(NOW, CloudFacts(), stray, old, sizes={})
+    assert [(w.instance, w.life) for w in late.workers] == [("i-9", Life.ENDING)]
+
+
+def test_a_new_machines_size_is_learned_from_real_nodes() -> None:
+    sizes = {"m6i.xlarge": TypeSize(memory=14 * GIB, cpu=8 * CORE)}
+    before = observation(NOW, _cloud(), SwarmFacts(), Memory(), sizes=sizes, types=("m6i.xlarge",))
+    assert before.groups[0].memory == 14 * GIB
+    node = _node(instance="i-1", instance_type="m6i.xlarge", memory=15 * GIB)
+    after = observation(NOW, _cloud(), node, Memory(), sizes=sizes, types=("m6i.xlarge",))
+    assert after.groups[0].memory == 15 * GIB
+
+
+def test_a_mark_on_a_node_reads_back_and_nonsense_is_nobodys() -> None:
+    assert read_mark(mark(Why.SPOT, NOW)) == (Why.SPOT, NOW)
+    assert read_mark("lunch:soon") == (Why.NONE, 0.0)
+    assert read_mark("") == (Why.NONE, 0.0)
+
+
+# --- the store ----------------------------------------------------------------------------------
+
+
+def test_the_memory_survives_and_an_unreadable_one_is_begun_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    memory = Memory(empty_since={"i-1": NOW}, failures=2, chef_left=("i-2",), short_since=NOW)
+    store.put_memory(memory)
+    assert Store(tmp_path).memory() == memory
+    store._put("memory", '{"failures": [}')
+    assert Store(tmp_path).memory() == Memory()
+    store.close()
+    for file in tmp_path.glob("fleet.sqlite*"):
+        file.unlink()
+    (tmp_path / "fleet.sqlite").write_bytes(b"not a database" * 1000)
+    assert Store(tmp_path).memory() == Memory()
+    assert (tmp_path / "fleet.damaged").exists()
+
+
+def test_the_history_says_a_lasting_alarm_once_and_is_bounded(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    alarm = Done(action=Alarm(reason="3 waits", code="at-limit"))
+    for _ in range(3):
+        store.put(NOW, [alarm])
+    assert len(store.decisions()) == 1
+    store.put(NOW, [])
+    store.put(NOW, [alarm])
+    assert len(store.decisions()) == 2
+    change = Done(action=SetDesired(reason="r", group="g", desired=2, before=1))
+    store.put(NOW, [change])
+    store.put(NOW, [change])
+    assert len(store.decisions()) == 4
+    store.note(NOW, *[change] * (MOST_DECISIONS + 10))
+    assert len(store.decisions(2 * MOST_DECISIONS)) == MOST_DECISIONS
+
+
+def test_samples_are_kept_once_a_minute_and_for_two_weeks(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for second in range(0, 600, 10):
+        store.sample(
+            Sample(at=NOW + second, users=1, waiting=0, machines=1, coming=0, memory=1, reserved=1)
+        )
+    assert len(store.samples(0)) == 10
+    late = NOW + 15 * 86_400
+    store.sample(Sample(at=late, users=0, waiting=0, machines=0, coming=0, memory=0, reserved=0))
+    assert len(store.samples(0)) == 1
+
+
+def test_boot_times_are_the_median_of_the_last(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.boot_seconds(otherwise=99) == 99
+    for seconds in (100, 110, 900):
+        store.booted(NOW, seconds)
+    assert store.boot_seconds() == 110
+
+
+def test_consoles_of_failed_machines_are_bounded(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for number in range(25):
+        store.keep_console(f"i-{number:02x}", "x" * 100_000)
+    assert len(list((tmp_path / "failed").iterdir())) == 20
+    assert len(store.console("i-18") or "") == 64 * 1024
+    assert store.console("../fleet.sqlite") is None
+
+
+# --- disk and notes -----------------------------------------------------------------------------
+
+
+def test_the_scan_sums_by_user_and_follows_no_links(tmp_path: Path) -> None:
+    homes = tmp_path / "home"
+    for user, size in (("ann", 100_000), ("bob", 5_000)):
+        (homes / user / "deep").mkdir(parents=True)
+        (homes / user / "deep" / "data").write_bytes(b"x" * size)
+    (homes / "bob" / "loop").symlink_to(homes / "ann")
+    scanner = Scanner(homes, tmp_path / "usage.json", rate=0)
+    scanner.scan()
+    assert [use.folder for use in scanner.usage] == ["ann", "bob"]
+    ann, bob = scanner.usage
+    assert 100_000 <= ann.size < 120_000
+    assert (ann.files, bob.files) == (1, 2)
+    assert scanner.total == ann.size + bob.size
+    again = Scanner(homes, tmp_path / "usage.json", rate=0)
+    assert again.usage == scanner.usage, "known at once after a restart"
+
+
+def test_the_scan_is_held_to_its_rate(tmp_path: Path) -> None:
+    (tmp_path / "ann").mkdir()
+    for number in range(30):
+        (tmp_path / "ann" / str(number)).touch()
+    scanner = Scanner(tmp_path, tmp_path.parent / "usage.json", rate=100)
+    began = time.monotonic()
+    scanner.scan()
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_note_is_left_in_the_users_folder_but_never_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "ann").mkdir()
+    notice.tell("ann", NOW, homes=tmp_path)
+    (note,) = (tmp_path / "ann").iterdir()
+    assert "13:46:40 UTC" in note.read_text()
+    notice.tell("ann", NOW + 60, homes=tmp_path)
+    assert "13:46:40 UTC" in note.read_text(), "the first one stands"
+    outside = tmp_path.parent / "outside"
+    outside.mkdir(exist_ok=True)
+    (tmp_path / "eve").symlink_to(outside)
+    notice.tell("eve", NOW, homes=tmp_path)
+    (tmp_path / "bob").mkdir()
+    (tmp_path / "bob" / notice.NAME).symlink_to(outside / "target")
+    notice.tell("bob", NOW, homes=tmp_path)
+    assert list(outside.iterdir()) == []
+    notice.tell("nobody", NOW, homes=tmp_path)
+
+
+# --- metrics, alerts, page parts ------------------------------------------------------------------
+
+
+def _view() -> View:
+    look = seen(worker("i-1", used=3), pending=pending(2, since=NOW - 90), disk_used=GIB)
+    actions = (
+        Alarm(reason="full", code="at-limit"),
+        RefuseNewServers(reason="full", limit="max_nodes"),
+    )
+    limits = Limits(max_nodes=1, max_disk_utilization=2 * GIB)
+    return View(seen=look, actions=actions, limits=limits)
+
+
+def test_metrics_show_what_alert_rules_ask_for() -> None:
+    text = metrics.text(_view(), now=NOW + 5).decode()
+    for line in (
+        'hubdeploy_fleet_alarm{code="at-limit"} 1.0',
+        'hubdeploy_fleet_alarm{code="many-down"} 0.0',
+        'hubdeploy_fleet_refuses{limit="max_nodes"} 1.0',
+        "hubdeploy_fleet_pending 2.0",
+        "hubdeploy_fleet_pending_seconds 95.0",
+        "hubdeploy_fleet_age_seconds 5.0",
+        "hubdeploy_fleet_users 3.0",
+    ):
+        assert line in text, line
+    rules = yaml.safe_load(
+        resources.files("hubdeploy.hub.fleet").joinpath("alerts.yml").read_text()
+    )
+    names = set(re.findall(r"^(hubdeploy_\w+)", text, re.MULTILINE))
+    codes = set(re.findall(r'code="([^"]+)"', text))
+    for rule in rules["groups"][0]["rules"]:
+        asked = set(re.findall(r"hubdeploy_\w+", rule["expr"]))
+        assert asked, rule
+        assert asked <= names, rule
+        assert set(re.findall(r'code="([^"]+)"', rule["expr"])) <= codes, rule
+        assert rule["annotations"]["action"]
+
+
+def test_metrics_are_there_before_the_first_look() -> None:
+    assert b"hubdeploy_fleet_failed_ticks 0.0" in metrics.text(View(), now=NOW)
+
+
+def test_limits_are_shown_with_how_near_they_are() -> None:
+    shown = {gauge.name: (gauge.used, gauge.limit, gauge.level) for gauge in gauges(_view())}
+    assert shown["max_nodes"] == ("1", "1", "full")
+    assert shown["max_cluster_memory"] == ("16 GiB", "no limit", "none")
+    assert shown["max_disk_utilization"] == ("1 GiB", "2 GiB", "fine")
+
+
+def test_durations_are_said_as_people_say_them() -> None:
+    assert [ago(s) for s in (5, 65, 3600, 3725, 90_000)] == [
+        "5 s",
+        "1 min",
+        "1 h",
+        "1 h 2 min",
+        "1 d 1 h",
+    ]
+
+
+def test_the_chart_says_its_figures_in_words_and_stays_small() -> None:
+    samples = [
+        Sample(
+            at=NOW + minute * 60,
+            users=minute % 50,
+            waiting=0,
+            machines=3,
+            coming=0,
+            memory=0,
+            reserved=0,
+        )
+        for minute in range(1440)
+    ]
+    svg = chart(samples, since=NOW, until=NOW + 86_400)
+    assert "Now 39 people with servers, 0 waiting, 3 machines." in svg
+    assert len(svg) < 20_000
+    assert "No history yet" in chart([], since=NOW, until=NOW + 60)
+
+
+# --- how the hub starts it ------------------------------------------------------------------------
+
+SETTINGS = {
+    "deployment": "demo",
+    "region": "eu-central-1",
+    "account": "123456789012",
+    "hub": {"memory": "3G", "cpu": 1.5},
+    "workers": {"instance_types": ["m6i.xlarge"]},
+    "efs": {"file_system": "fs-1"},
+}
+
+
+def test_what_the_hub_tells_the_service_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("SOME_SECRET", "s3cret")
+    limits = Limits(max_nodes=9, max_cluster_memory=64 * GIB)
+    entry = hub_service(SETTINGS, limits, token="t0ken", state_dir="/srv/x", homes="/efs/home")
+    assert entry["environment"]["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
+    assert "s3cret" not in json.dumps(entry)
+    assert "t0ken" not in json.dumps(entry["environment"])
+    told = from_environment(entry["environment"])
+    assert told.limits == limits
+    assert told.names.workers_group == "hubdeploy-demo-workers"
+    assert (told.policy.slot_memory, told.policy.slot_cpu) == (3 * GIB, 1_500_000_000)
+    assert (told.types, told.file_system) == (("m6i.xlarge",), "fs-1")
+    assert told.state == Path("/srv/x/fleet")
+    for wrong in ({}, {VARIABLE: "{"}, {VARIABLE: "{}"}):
+        with pytest.raises(ConfigError):
+            from_environment(wrong)
+
+
+def test_the_jupyterhub_configurations_limits_are_checked() -> None:
+    from traitlets.config import Config
+
+    c = Config()
+    c.HubFleet.max_cluster_memory = "64G"
+    c.HubFleet.max_concurrent_users = 100
+    c.HubFleet.max_disk_utilization = "500G"
+    c.HubFleet.max_nodes = 12
+    limits = HubFleet(config=c).limits()
+    assert limits.max_cluster_memory == 64 * GIB
+    assert limits.max_disk_utilization == 500 * GIB
+    assert (limits.max_nodes, limits.max_concurrent_users) == (12, 100)
+    c.HubFleet.max_cluster_memory = "lots"
+    with pytest.raises(ConfigError, match=r"c\.HubFleet\.max_cluster_memory"):
+        HubFleet(config=c).limits()
+
+
+def test_the_spawners_token_is_made_once_and_for_root_alone(tmp_path: Path) -> None:
+    first = admission_token(tmp_path / "fleet")
+    assert len(first) == 64
+    assert admission_token(tmp_path / "fleet") == first
+    assert os.stat(tmp_path / "fleet" / "admission-token").st_mode & 0o777 == 0o600
+    assert read_token(tmp_path / "none") == ""
+
+
+def test_two_services_never_act_at_once(tmp_path: Path) -> None:
+    first, second = OnlyOne(tmp_path), OnlyOne(tmp_path)
+    assert first.take()
+    assert not second.take()
+    del first
+    assert second.take()
