@@ -8,11 +8,14 @@ token is never given work.
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 import json
 import logging
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from hubdeploy.config.names import Phase, Port, Role
@@ -55,6 +58,16 @@ def engine() -> Any:
         raise SwarmError(
             f"Docker does not answer: {error}", hint="systemctl status docker; journalctl -u docker"
         ) from error
+
+
+@contextmanager
+def _alone(cloud: Cloud) -> Iterator[None]:
+    """The boot and the watching unit do the same things: one at a time."""
+    file = cloud.machine.state("swarm.lock")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _local(docker: Any) -> dict[str, Any]:
@@ -107,6 +120,11 @@ def lead(cloud: Cloud) -> bool:
     Raises:
         SwarmError: this machine is a worker of a swarm, or Docker refuses.
     """
+    with _alone(cloud):
+        return _lead(cloud)
+
+
+def _lead(cloud: Cloud) -> bool:
     from docker.errors import APIError
 
     docker = engine()
@@ -207,14 +225,20 @@ def join(cloud: Cloud) -> bool:
         seconds=_WAIT_LEADER,
         every=3,
     )
+    with _alone(cloud):
+        return _be_member(cloud, state)
+
+
+def _be_member(cloud: Cloud, state: dict[str, Any]) -> bool:
     docker = engine()
     changed = False
     if not _is_member(cloud, _local(docker), state["cluster"]):
-        token = cloud.parameter(names.swarm_token)
+        name = cloud.machine.names.parameters.swarm_token
+        token = cloud.parameter(name)
         if token is None:
             raise SwarmError(
                 "The leader has published no join token",
-                hint=f"it belongs into the parameter {names.swarm_token}",
+                hint=f"it belongs into the parameter {name}",
             )
         _join(cloud, docker, state, token)
         changed = True
