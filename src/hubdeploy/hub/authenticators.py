@@ -16,6 +16,7 @@ from nativeauthenticator.orm import UserInfo
 from traitlets import Unicode
 
 from hubdeploy.errors import ConfigError
+from hubdeploy.hub.native_login import HubLoginHandler
 from hubdeploy.hub.secrets import Secrets
 
 DEFAULT_ADMIN = "admin"
@@ -55,6 +56,13 @@ class HubNativeAuthenticator(NativeAuthenticator):  # type: ignore[misc]
                 known.password = bcrypt.hashpw(_bounded(password), bcrypt.gensalt())
                 known.is_authorized = True
         self.db.commit()
+
+    def get_handlers(self, app: Any) -> list[tuple[str, Any]]:
+        """The library's pages, with a login form that works on this JupyterHub."""
+        return [
+            (path, HubLoginHandler if path == "/login" else handler)
+            for path, handler in super().get_handlers(app)
+        ]
 
     async def check_allowed(self, username: str, authentication: Any = None) -> bool:
         known = self.get_user(username)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import html
 import json
 import os
@@ -121,6 +122,14 @@ def own_address() -> str:
         return str(probe.getsockname()[0])
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _origin(settings: Mapping[str, Any]) -> str:
     parts = urlsplit(settings.get("hub_url") or "")
     if parts.scheme and parts.netloc:
@@ -143,7 +152,10 @@ def _hub(
     hub.bind_url = f"http://127.0.0.1:{Port.PROXY}"
     hub.hub_bind_url = f"http://0.0.0.0:{Port.HUB_API}"
     hub.hub_connect_url = f"http://{address}:{Port.HUB_API}"
-    hub.public_url = f"{_origin(settings)}/"
+    # where there is only an address, people may come by another one (the rehearsal's loopback
+    # port): without a public URL the hub's redirects stay with the address they used
+    if not _is_address(settings["hub_host"]):
+        hub.public_url = f"{_origin(settings)}/"
     # on a local disk: sqlite and NFS do not go together
     hub.db_url = f"sqlite:///{state / 'jupyterhub.sqlite'}"
     hub.cookie_secret = secrets.key("cookie-secret")
