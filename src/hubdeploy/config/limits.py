@@ -39,7 +39,9 @@ def parse_size(value: int | float | str, *, what: str = "size") -> int:
     match = _SIZE.fullmatch(value)
     if match is None:
         raise ConfigError(f"{what}: {value!r} is not a size", hint="write it like 64G or 512M")
-    return int(float(match[1]) * _UNITS[(match[2] or "").upper()])
+    unit = _UNITS[(match[2] or "").upper()]
+    # whole numbers stay exact beyond what a float holds
+    return int(match[1]) * unit if match[1].isdecimal() else int(float(match[1]) * unit)
 
 
 def format_size(count: int) -> str:
@@ -80,7 +82,7 @@ class Limits:
     max_cluster_memory: int = 0
     max_concurrent_users: int = 0
     max_disk_utilization: int = 0
-    idle_after: int = 600
+    idle_after: int = 300
     join_deadline: int = 900
 
     def __post_init__(self) -> None:

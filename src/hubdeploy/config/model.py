@@ -170,7 +170,7 @@ class Workers(Section):
     )
     disk: Size = setting(50 << 30, describe="Root disk of a worker.", change=Change.WORKERS)
     idle_after: Span = setting(
-        600, describe="A worker this long without a server may be ended.", change=Change.LIVE
+        300, describe="A worker this long without a server may be ended.", change=Change.LIVE
     )
     join_deadline: Span = setting(
         900,
