@@ -110,7 +110,7 @@ def send_tree(machine: LabMachine, source: Path, target: str) -> None:
 def converge(machine: LabMachine, run_list: str) -> dict[str, Any]:
     """One run of the cookbooks as they are here: ``updated`` (names), ``total``, ``seconds``."""
     machine.out(
-        "/opt/hubdeploy/venv/bin/hubdeploy-converge --local /root/cookbooks "
+        "hubdeploy-converge --local /root/cookbooks "
         f"--run-list '{run_list}' --attributes /root/attributes.json --json /root/converge.json",
         timeout=300,
     )

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,17 @@ def pair(
     account = CloudAccount(*cloud_server)
     folder = tmp_path_factory.mktemp("trial")
     trial = Trial(lab, account, build_wheel(folder), folder)
-    runs = {}
-    machines = {}
-    for role in (Role.LEADER, Role.WORKER):
-        machine = machines[role] = trial.boot(role)
-        runs[role.value] = [converge(machine, f"recipe[hub_{role}]")]
+    roles = (Role.LEADER, Role.WORKER)
+
+    def first(role: Role) -> tuple[LabMachine, list[dict[str, Any]]]:
+        machine = trial.boot(role)
+        return machine, [converge(machine, f"recipe[hub_{role}]")]
+
+    # as on AWS: both at once, and the worker waits for the leader's swarm by itself
+    with ThreadPoolExecutor() as pool:
+        found = dict(zip(roles, pool.map(first, roles), strict=True))
+    machines = {role: machine for role, (machine, _) in found.items()}
+    runs = {role.value: results for role, (_, results) in found.items()}
     eventually(lambda: swarm_state(machines[Role.WORKER]) == "active", what="the worker joined")
     for role, machine in machines.items():
         runs[role.value].append(converge(machine, f"recipe[hub_{role}]"))
