@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from hubdeploy.chef.archive import pack
@@ -29,6 +29,28 @@ class Artifact:
     def reference(self) -> dict[str, str]:
         """As the release parameter names it."""
         return {"key": self.key, "sha256": self.sha256}
+
+
+@cache
+def packed() -> dict[str, Artifact]:
+    """Wheel and cookbooks of this hubdeploy, packed once a process: ``up`` does what its plan said
+    even while somebody edits the checkout."""
+    built = wheel.build()
+    archive = pack(cookbooks_dir())
+    return {
+        "wheel": Artifact(
+            what=built.file_name,
+            key=f"{Key.WHEEL}/{built.sha256}/{built.file_name}",
+            sha256=built.sha256,
+            data=built.data,
+        ),
+        "cookbooks": Artifact(
+            what="cookbooks",
+            key=f"{Key.COOKBOOKS}/{archive.sha256}.tar.gz",
+            sha256=archive.sha256,
+            data=archive.data,
+        ),
+    }
 
 
 def stored(part: Part[Any]) -> frozenset[str]:
@@ -68,22 +90,7 @@ class Artifacts(Part[frozenset[str]]):
         return self.ctx.inventory.once("artifacts", partial(stored, self))
 
     def changes(self, observed: frozenset[str]) -> Changes:
-        packed = wheel.build()
-        archive = pack(cookbooks_dir())
-        wanted = {
-            "wheel": Artifact(
-                what=packed.file_name,
-                key=f"{Key.WHEEL}/{packed.sha256}/{packed.file_name}",
-                sha256=packed.sha256,
-                data=packed.data,
-            ),
-            "cookbooks": Artifact(
-                what="cookbooks",
-                key=f"{Key.COOKBOOKS}/{archive.sha256}.tar.gz",
-                sha256=archive.sha256,
-                data=archive.data,
-            ),
-        }
+        wanted = packed()
         for name, artifact in wanted.items():
             if artifact.key not in observed:
                 yield self.create(
