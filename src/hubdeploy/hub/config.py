@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import html
+import ipaddress
 import json
 import os
 import socket
@@ -116,7 +116,7 @@ def own_address() -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # any address beyond this machine picks the interface of the default route
-            probe.connect(("192.0.2.1", 9))
+            probe.connect(("10.255.255.255", 9))
         except OSError:
             return "127.0.0.1"
         return str(probe.getsockname()[0])

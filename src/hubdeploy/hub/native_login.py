@@ -6,6 +6,8 @@ library's handler knows neither, so that every login would end in an error 500.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from nativeauthenticator.handlers import LoginHandler
@@ -31,17 +33,15 @@ class HubLoginHandler(LoginHandler):  # type: ignore[misc]
     """The library's form, on today's JupyterHub."""
 
     statsd = _NoStatsd()
+    _more: Mapping[str, Any] = MappingProxyType({})
 
     def _render(
         self, login_error: str | None = None, username: str | None = None, **more: Any
     ) -> Any:
-        rendered: Any = self.render_template
+        self._more = more
+        return super()._render(login_error=login_error, username=username)
 
-        def with_more(name: str, **values: Any) -> Any:
-            return rendered(name, **{**more, **values})
-
-        self.render_template = with_more
-        try:
-            return super()._render(login_error=login_error, username=username)
-        finally:
-            self.render_template = rendered
+    def render_template(self, name: str, **values: Any) -> Any:
+        """With what the error page asked for and the library's form drops (``sync``)."""
+        more, self._more = self._more, {}
+        return super().render_template(name, **{**more, **values})
