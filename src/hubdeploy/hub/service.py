@@ -10,6 +10,7 @@ IP_VS is needed and no idle connection is cut after 15 minutes (moby/moby#31208)
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +24,10 @@ from hubdeploy.config.names import (
     NOTEBOOK_UID,
     Port,
 )
+from hubdeploy.hub.homes import digest
 
 NANO = 10**9
+_LABEL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 #: the hub itself watches what becomes of an update: swarm's own watch would only pause it
 UPDATE = {"Parallelism": 1, "FailureAction": "continue", "Order": "stop-first"}
 
@@ -70,6 +73,19 @@ class Spot:
 
     node: str
     published: int
+
+
+def service_name(user: str, server: str = "") -> str:
+    """Swarm service of a user's (named) server: a DNS label of at most 63 characters.
+
+    No two servers share one; plain user names stay readable.
+    """
+    if not server and len(user) <= 40 and _LABEL.fullmatch(user):
+        return f"nb-{user}"
+    parts = [re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in (user, server)]
+    readable = "-".join(part[:15].strip("-") for part in parts if part)
+    # the length makes the pair unambiguous
+    return f"nb-{readable or 'user'}--{digest(f'{len(user)}:{user}{server}')}"
 
 
 def spec(server: Server, spot: Spot) -> dict[str, Any]:

@@ -10,7 +10,6 @@ at the swarm serves all servers.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
@@ -31,29 +30,14 @@ from hubdeploy.hub.admission import FLEET_URL, Admission, ask_fleet, ask_limits,
 from hubdeploy.hub.launch import Launcher, LaunchError
 from hubdeploy.hub.placement import Request
 from hubdeploy.hub.progress import Times, Waiting
-from hubdeploy.hub.service import NANO, Bind, Server
+from hubdeploy.hub.service import NANO, Bind, Server, service_name
 from hubdeploy.hub.swarm import PASSING, Json, Snapshot, Swarm
 from hubdeploy.hub.tasks import COMING, Sighting, Stage, explain
 
-_LABEL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 LIMITS_EVERY = 15.0
 """Seconds between looks at the live limits."""
 SPARE = 5.0
 """Seconds by which the spawner gives up before the hub does, to say why in its own words."""
-
-
-def service_name(user: str, server: str = "") -> str:
-    """Swarm service of a user's (named) server: a DNS label of at most 63 characters.
-
-    No two servers share one; plain user names stay readable.
-    """
-    if not server and len(user) <= 40 and _LABEL.fullmatch(user):
-        return f"nb-{user}"
-    parts = [re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in (user, server)]
-    readable = "-".join(part[:15].strip("-") for part in parts if part)
-    # the length makes the pair unambiguous
-    digest = homes.digest(f"{len(user)}:{user}{server}")
-    return f"nb-{readable or 'user'}--{digest}"
 
 
 class HubSpawner(SwarmSpawner):  # type: ignore[misc]
