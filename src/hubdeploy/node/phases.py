@@ -23,11 +23,20 @@ def now() -> str:
 
 def encode(phase: Phase, detail: str = "", *, log_tail: str = "") -> str:
     """The parameter's JSON, cut so that it fits: the log's end is what counts."""
-    tail = re.sub(r"[^ -~\n]", "?", log_tail)
-    value = {"phase": phase.value, "detail": detail[:500], "at": now(), "log": tail}
-    while len(text := json.dumps(value)) > _MOST:
-        value["log"] = value["log"][len(text) - _MOST :]
+    value = {
+        "phase": phase.value,
+        "detail": _plain(detail)[:500],
+        "at": now(),
+        "log": _plain(log_tail)[-_MOST:],
+    }
+    while len(text := json.dumps(value)) > _MOST and value["log"]:
+        # a character takes up to two in JSON: half of what is too much goes at a time
+        value["log"] = value["log"][(len(text) - _MOST + 1) // 2 :]
     return text
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^ -~\n]", "?", text)
 
 
 def put(cloud: Cloud, phase: Phase, detail: str = "", *, log_tail: str = "") -> None:
