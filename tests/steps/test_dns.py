@@ -1,0 +1,100 @@
+"""The hub's name in Route 53."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hubdeploy.errors import ConfigError
+from hubdeploy.pipeline.runner import PipelineFailed
+from hubdeploy.steps.dns import best_zone
+from tests.plugins.aws import CloudAccount
+from tests.steps.rig import Rig
+
+
+def zone(name: str, *, private: bool = False) -> dict[str, Any]:
+    return {"Id": f"/hostedzone/{name}", "Name": name, "Config": {"PrivateZone": private}}
+
+
+def test_the_zone_with_the_longest_fitting_name_is_taken() -> None:
+    zones = [zone("org."), zone("example.org."), zone("lab.example.org."), zone("ample.org.")]
+    found = best_zone("lab.example.org", zones)
+    assert found is not None
+    assert found["Name"] == "lab.example.org."
+    assert best_zone("example.org", zones) == zones[1]
+    assert best_zone("example.com", zones) is None
+
+
+def test_a_private_zone_is_none_for_the_web() -> None:
+    assert best_zone("example.org", [zone("example.org.", private=True)]) is None
+
+
+@pytest.fixture
+def rig(cloud: CloudAccount) -> Rig:
+    cloud.client("route53").create_hosted_zone(Name="example.org", CallerReference="x")
+    return Rig(cloud, domain="lab.example.org")
+
+
+def public_zone(cloud: CloudAccount) -> dict[str, Any]:
+    """Cloud Map keeps a private one besides."""
+    zones = cloud.aws.pages("route53", "list_hosted_zones", "HostedZones")
+    (found,) = [item for item in zones if item["Name"] == "example.org."]
+    return dict(found)
+
+
+def records(cloud: CloudAccount) -> dict[str, list[str]]:
+    found = public_zone(cloud)
+    return {
+        item["Name"]: [value["Value"] for value in item["ResourceRecords"]]
+        for item in cloud.aws.pages(
+            "route53", "list_resource_record_sets", "ResourceRecordSets", HostedZoneId=found["Id"]
+        )
+        if item["Type"] == "A"
+    }
+
+
+def test_the_hub_has_a_name_that_goes_with_it(rig: Rig, cloud: CloudAccount) -> None:
+    rig.up()
+    assert records(cloud) == {"notebooks.lab.example.org.": [rig.outputs["address.ip"]]}
+    assert rig.plan() == []
+    rig.down()
+    assert records(cloud) == {}
+
+
+def test_a_name_that_points_elsewhere_is_moved_only_when_asked(
+    rig: Rig, cloud: CloudAccount
+) -> None:
+    rig.up()
+    found = public_zone(cloud)
+    cloud.client("route53").change_resource_record_sets(
+        HostedZoneId=found["Id"],
+        ChangeBatch={
+            "Changes": [
+                {
+                    "Action": "UPSERT",
+                    "ResourceRecordSet": {
+                        "Name": "notebooks.lab.example.org.",
+                        "Type": "A",
+                        "TTL": 60,
+                        "ResourceRecords": [{"Value": "192.0.2.1"}],
+                    },
+                }
+            ]
+        },
+    )
+    (change,) = rig.plan()
+    assert change.disrupts == "notebooks.lab.example.org points elsewhere now"
+    assert (change.fields[0].old, change.fields[0].new) == ("192.0.2.1", rig.outputs["address.ip"])
+    # somebody else's by now: not ours to delete
+    rig.down()
+    assert records(cloud) == {"notebooks.lab.example.org.": ["192.0.2.1"]}
+
+
+def test_a_domain_without_a_zone_is_refused_in_one_line(cloud: CloudAccount) -> None:
+    with pytest.raises(PipelineFailed) as failed:
+        Rig(cloud, domain="nowhere.example").plan()
+    error = failed.value.failures["dns.zone"]
+    assert isinstance(error, ConfigError)
+    assert "no public Route 53 zone for nowhere.example" in error.message
+    assert "create the zone" in error.hint
