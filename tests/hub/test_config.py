@@ -132,7 +132,11 @@ def test_nobody_may_log_in_until_somebody_is_named(
     assert not allowed
 
 
-STRANGER = {"name": "stranger", "admin": None, "auth_state": {"token_response": {}, "scope": []}}
+STRANGER: dict[str, Any] = {
+    "name": "stranger",
+    "admin": None,
+    "auth_state": {"token_response": {}, "scope": []},
+}
 
 
 async def _awaited(coroutine: Any) -> Any:

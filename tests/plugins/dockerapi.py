@@ -139,10 +139,7 @@ class FakeSwarm:
     async def _middleware(
         self, request: web.Request, handler: Callable[[web.Request], Any]
     ) -> web.StreamResponse:
-        path = "/" + request.path.lstrip("/")
-        if path.startswith("/v1."):
-            path = "/" + path.split("/", 2)[2]
-        request["api"] = path
+        path = _api_path(request)
         self.requests.append((request.method, path))
         if self.latency:
             await asyncio.sleep(self.latency)
@@ -162,7 +159,7 @@ class FakeSwarm:
         return answer
 
     async def _answer(self, request: web.Request) -> web.Response:
-        parts = [part for part in request["api"].split("/") if part]
+        parts = [part for part in _api_path(request).split("/") if part]
         query = request.query
         body = await request.json() if request.can_read_body else {}
         cluster = self.cluster
@@ -201,7 +198,13 @@ class FakeSwarm:
                 return web.json_response(cluster.list_tasks(query.get("filters", "")))
             case ("GET", "tasks", task):
                 return web.json_response(cluster.task(task))
-        return _error(404, f"page not found: {request.method} {request['api']}")
+        return _error(404, f"page not found: {request.method} {_api_path(request)}")
+
+
+def _api_path(request: web.Request) -> str:
+    """The path without the API's version."""
+    path = "/" + request.path.lstrip("/")
+    return "/" + path.split("/", 2)[2] if path.startswith("/v1.") else path
 
 
 def _error(status: int, message: str) -> web.Response:

@@ -1,0 +1,337 @@
+"""The real hub and its real proxy, driven as users drive them, against the stand-in swarm."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from hubdeploy.hub.client import HubClient, HubClientError
+from hubdeploy.hub.config import DOCTOR_USER
+from tests.hub.conftest import add_workers
+from tests.plugins.dockerapi import FakeSwarm
+from tests.plugins.dockerswarm import GIB, Script
+from tests.plugins.hubprocess import (
+    ADMIN_PASSWORD,
+    DOCTOR_TOKEN,
+    USER_PASSWORD,
+    HubProcess,
+    hub_settings,
+    running_hub,
+)
+
+PROFILES = [
+    {"name": "small", "title": "Small", "memory": "1G", "cpu": 0.25},
+    {"name": "big", "title": "Big", "memory": "4G", "cpu": 1, "image": "big:1"},
+]
+SETTINGS = hub_settings(
+    authenticator={"kind": "shared-password", "allow_all": True},
+    admins=["boss"],
+    profiles=PROFILES,
+    named_servers=1,
+    announcement="Maintenance on Sunday",
+    title="Classroom",
+    environment={"COURSE": "physics"},
+    user_environment={"ann": {"GROUP": "a"}},
+    shared_folders=[{"name": "course", "mount": "/home/jovyan/course"}],
+    start_timeout="60s",
+)
+
+
+@pytest.fixture(scope="module")
+def swarm() -> Iterator[FakeSwarm]:
+    with FakeSwarm(notebooks=True) as running:
+        add_workers(running)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hub(swarm: FakeSwarm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    state = tmp_path_factory.mktemp("hub")
+    with running_hub(state, swarm.url, SETTINGS, extra="c.Spawner.poll_interval = 1") as running:
+        yield running
+
+
+@pytest.fixture
+def as_user(hub: HubProcess, swarm: FakeSwarm) -> Iterator[Callable[..., HubClient]]:
+    """A logged-in client of a user; what they left running is stopped afterwards."""
+    clients: list[HubClient] = []
+
+    def make(user: str, password: str = USER_PASSWORD) -> HubClient:
+        client = HubClient(hub.url, user)
+        client.login(password)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        for name in list(client.api("GET", f"/users/{client.user}")["servers"]):
+            client.stop(name=name)
+    swarm._do(swarm.cluster.scripts.clear)
+
+
+def until(condition: Callable[[], Any], *, seconds: float = 20.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "not within the time"
+        time.sleep(0.1)
+    return found
+
+
+def env_of(swarm: FakeSwarm, service: str) -> dict[str, str]:
+    spec = swarm.services()[service]["Spec"]["TaskTemplate"]["ContainerSpec"]
+    return dict(line.partition("=")[::2] for line in spec["Env"])
+
+
+def test_a_user_logs_in_starts_and_stops_a_server(
+    as_user: Callable[..., HubClient], swarm: FakeSwarm, hub: HubProcess
+) -> None:
+    ann = as_user("ann")
+    told: list[str] = []
+    seconds = ann.start(told=lambda message, _percent: told.append(message))
+    assert seconds < 10
+    assert told[-1].startswith("Server ready")
+    assert requests.get(f"{hub.url}/user/ann/api", timeout=5).json() == {"version": "2.14.0"}
+    assert (hub.state / "homes/ann").is_dir()
+    environment = env_of(swarm, "nb-ann")
+    assert environment["COURSE"] == "physics"
+    assert environment["GROUP"] == "a"
+    mounts = swarm.services()["nb-ann"]["Spec"]["TaskTemplate"]["ContainerSpec"]["Mounts"]
+    assert [(m["Target"], m["ReadOnly"]) for m in mounts] == [
+        ("/home/jovyan", False),
+        ("/home/jovyan/course", True),
+    ]
+    ann.stop()
+    assert "nb-ann" not in swarm.services()
+    assert (hub.state / "homes/ann").is_dir()
+
+
+def test_a_wrong_password_is_refused(hub: HubProcess) -> None:
+    with pytest.raises(HubClientError, match="login of ann was refused"):
+        HubClient(hub.url, "ann").login("wrong")
+
+
+def test_the_pages_bear_title_announcement_and_profiles(
+    as_user: Callable[..., HubClient],
+) -> None:
+    bob = as_user("bob")
+    page = bob._request("GET", "/hub/spawn").text
+    assert "<title>Classroom</title>" in page.replace("\n", "")
+    assert "Maintenance on Sunday" in page
+    assert 'value="big"' in page
+    assert "1 GiB of memory, 0.25 CPU" in page
+
+
+def test_a_profile_decides_size_and_image_and_nothing_else_does(
+    as_user: Callable[..., HubClient], swarm: FakeSwarm
+) -> None:
+    bob = as_user("bob")
+    bob.start(options={"profile": "big"})
+    template = swarm.services()["nb-bob"]["Spec"]["TaskTemplate"]
+    assert template["ContainerSpec"]["Image"] == "big:1"
+    assert template["Resources"]["Reservations"]["MemoryBytes"] == 4 * GIB
+    bob.stop()
+    with pytest.raises(HubClientError, match=r"400.*no such option: image"):
+        bob.start(options={"image": "evil:1"})
+    with pytest.raises(HubClientError, match=r"400.*no such profile"):
+        bob.start(options={"profile": "huge"})
+    assert "nb-bob" not in swarm.services()
+
+
+def test_a_user_may_have_a_named_server_beside_the_first(
+    as_user: Callable[..., HubClient], swarm: FakeSwarm
+) -> None:
+    cid = as_user("cid")
+    cid.start()
+    cid.start(name="second")
+    mine = [s for s in swarm.services().values() if s["Spec"]["Labels"]["hubdeploy.user"] == "cid"]
+    assert {s["Spec"]["Labels"]["hubdeploy.server"] for s in mine} == {"", "second"}
+
+
+def test_the_health_check_has_a_server_of_its_own_by_token(
+    hub: HubProcess, swarm: FakeSwarm
+) -> None:
+    doctor = HubClient(hub.url, DOCTOR_USER, token=DOCTOR_TOKEN)
+    assert doctor.health()
+    doctor.ensure_user()
+    doctor.start()
+    assert f"nb-{DOCTOR_USER}" in swarm.services()
+    doctor.stop()
+    stranger = HubClient(hub.url, "ann", token=DOCTOR_TOKEN)
+    with pytest.raises(HubClientError) as caught:
+        stranger.start()
+    assert caught.value.status in (403, 404)
+
+
+def test_the_schedulers_own_words_reach_the_user(
+    as_user: Callable[..., HubClient], swarm: FakeSwarm
+) -> None:
+    swarm.script(Script(name="nb-dan", reject="No such image: small:9"))
+    dan = as_user("dan")
+    with pytest.raises(HubClientError, match=r"could not be pulled \(No such image: small:9"):
+        dan.start()
+    assert "nb-dan" not in swarm.services()
+
+
+def test_a_slow_start_tells_what_it_waits_for(
+    as_user: Callable[..., HubClient], swarm: FakeSwarm
+) -> None:
+    swarm.script(Script(name="nb-eve", delays={"preparing": 3.0}))
+    told: list[str] = []
+    as_user("eve").start(told=lambda message, _percent: told.append(message))
+    assert any("Preparing the image" in message for message in told)
+
+
+def test_a_server_that_swarm_lost_is_followed_and_the_proxy_told(
+    as_user: Callable[..., HubClient], swarm: FakeSwarm, hub: HubProcess
+) -> None:
+    fay = as_user("fay")
+    fay.start()
+    before = swarm.tasks("nb-fay")[-1]["NodeID"]
+    begun = time.monotonic()
+    swarm.set_node(before, state="down")
+    try:
+        until(
+            lambda: (
+                swarm.tasks("nb-fay")[-1]["NodeID"] != before
+                and requests.get(f"{hub.url}/user/fay/api", timeout=5).status_code == 200
+            )
+        )
+        assert time.monotonic() - begun < 10
+        assert fay.server() is not None
+    finally:
+        swarm.set_node(before, state="ready")
+
+
+def test_a_server_that_ended_by_itself_is_over_and_cleared_away(
+    as_user: Callable[..., HubClient], swarm: FakeSwarm, hub: HubProcess
+) -> None:
+    gus = as_user("gus")
+    gus.start()
+    swarm.end_task("nb-gus", exit_code=137)
+    until(lambda: gus.server() is None)
+    assert "nb-gus" not in swarm.services()
+    assert "ran out of memory (it had 1 GiB)" in hub.log.read_text()
+
+
+def test_servers_outlive_a_restart_of_the_hub_also_on_their_way(
+    as_user: Callable[..., HubClient], swarm: FakeSwarm, hub: HubProcess
+) -> None:
+    hal, ivy = as_user("hal"), as_user("ivy")
+    hal.start()
+    before = swarm.tasks("nb-hal")[-1]["ID"]
+    swarm.script(Script(name="nb-ivy", delays={"preparing": 8.0}))
+    ivy.api("POST", "/users/ivy/server", json={})
+    swarm.wait(lambda: swarm.tasks("nb-ivy"))
+    hub.stop_hub()
+    # the proxy goes on serving while there is no hub
+    assert requests.get(f"{hub.url}/user/hal/api", timeout=5).status_code == 200
+    hub._start_hub(hub.state / "jupyterhub_config.py")
+    assert swarm.tasks("nb-hal")[-1]["ID"] == before
+    assert until(lambda: (hal.server() or {}).get("ready"))
+    assert until(lambda: (ivy.server() or {}).get("ready"), seconds=40)
+    assert len(swarm.tasks("nb-ivy")) == 1
+    assert until(lambda: requests.get(f"{hub.url}/user/ivy/api", timeout=5).status_code == 200)
+
+
+def test_only_admins_with_their_own_password_are_admins(
+    as_user: Callable[..., HubClient], hub: HubProcess
+) -> None:
+    assert as_user("boss", ADMIN_PASSWORD).api("GET", "/user")["admin"] is True
+    assert as_user("ann").api("GET", "/user")["admin"] is False
+    with pytest.raises(HubClientError):
+        HubClient(hub.url, "boss").login(USER_PASSWORD)
+
+
+def test_native_accounts_wait_for_an_admins_approval(tmp_path: Path, swarm: FakeSwarm) -> None:
+    with running_hub(tmp_path, swarm.url, hub_settings(admins=["boss"])) as hub:
+        kim = HubClient(hub.url, "kim")
+        kim.sign_up("correct horse battery")
+        with pytest.raises(HubClientError):
+            kim.login("correct horse battery")
+        boss = HubClient(hub.url, "boss")
+        boss.login(ADMIN_PASSWORD)
+        assert "kim" in boss._request("GET", "/hub/authorize").text
+        boss._request("GET", "/hub/authorize/kim")
+        kim.login("correct horse battery")
+        assert kim.api("GET", "/user")["name"] == "kim"
+
+
+def test_beyond_the_limit_of_users_there_is_a_clear_refusal(
+    tmp_path: Path, swarm: FakeSwarm
+) -> None:
+    settings = hub_settings(authenticator={"kind": "shared-password", "allow_all": True})
+    # the hub's own count is out of the way: the limits themselves refuse
+    extra = (
+        'c.JupyterHub.active_server_limit = 0\nc.HubSpawner.limits = {"max_concurrent_users": 1}'
+    )
+    with running_hub(tmp_path, swarm.url, settings, extra=extra) as hub:
+        lee, mia = HubClient(hub.url, "lee"), HubClient(hub.url, "mia")
+        lee.login(USER_PASSWORD)
+        mia.login(USER_PASSWORD)
+        lee.start()
+        with pytest.raises(HubClientError, match="All 1 places are taken") as caught:
+            mia.start()
+        assert caught.value.status == 429
+        lee.stop()
+        mia.start()
+        mia.stop()
+
+
+@pytest.mark.slow
+def test_two_hundred_users_at_once_lose_and_double_no_server(tmp_path: Path) -> None:
+    users = [f"u{number:03d}" for number in range(200)]
+    settings = hub_settings(
+        authenticator={"kind": "shared-password", "allow_all": True}, memory="512M", cpu=0.1
+    )
+    with FakeSwarm(notebooks=True, latency=0.01) as swarm:
+        add_workers(swarm, 20)
+        swarm.script(Script(delays={"preparing": 1.0}))
+        with running_hub(tmp_path, swarm.url, settings) as hub:
+            clients = _logged_in(hub.url, users)
+            begun = time.monotonic()
+            with ThreadPoolExecutor(50) as pool:
+                answers = list(pool.map(_request_start, clients))
+            assert set(answers) <= {201, 202}
+            with ThreadPoolExecutor(20) as pool:
+                list(pool.map(_until_ready, clients))
+            seconds = time.monotonic() - begun
+            services, tasks = swarm.services(), swarm.tasks()
+            assert len(services) == len(tasks) == 200
+            owners = Counter(s["Spec"]["Labels"]["hubdeploy.user"] for s in services.values())
+            assert set(owners.values()) == {1}
+            assert set(owners) == set(users)
+            per_node = Counter(task["NodeID"] for task in tasks)
+            # 16 fill a worker of 8 GiB: 13 of the 20 workers are enough for 200
+            assert len(per_node) == 13
+            ports = {
+                (t["NodeID"], p["PublishedPort"])
+                for t in tasks
+                for p in t["Status"]["PortStatus"]["Ports"]
+            }
+            assert len(ports) == 200
+            assert seconds < 90
+
+
+def _logged_in(url: str, users: list[str]) -> list[HubClient]:
+    clients = [HubClient(url, user, timeout=120) for user in users]
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda client: client.login(USER_PASSWORD), clients))
+    return clients
+
+
+def _request_start(client: HubClient) -> int:
+    answer = client._request(
+        "POST", f"/hub/api/users/{client.user}/server", headers=client._xsrf("/hub/")
+    )
+    return answer.status_code
+
+
+def _until_ready(client: HubClient) -> None:
+    until(lambda: (client.server() or {}).get("ready"), seconds=120)
