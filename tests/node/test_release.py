@@ -45,9 +45,9 @@ def test_settings_that_were_exchanged_in_the_bucket_are_refused(
 
 def test_a_missing_release_ends_in_a_timeout_that_names_it(site: Site) -> None:
     site.account.client("ssm").delete_parameter(Name=site.names.parameters.release)
-    with site.machine(Role.WORKER) as cloud:
-        with pytest.raises(WaitTimeout, match="/hubdeploy/demo/release"):
-            release.read(cloud, wait=0.1)
+    late = pytest.raises(WaitTimeout, match="/hubdeploy/demo/release")
+    with site.machine(Role.WORKER) as cloud, late:
+        release.read(cloud, wait=0.1)
 
 
 def test_a_release_without_its_parts_is_an_error() -> None:
@@ -149,9 +149,9 @@ def test_a_kept_package_that_was_exchanged_is_refused(site: Site, publisher: Pub
 
 def test_the_configured_checksum_wins_over_the_publishers(site: Site, publisher: Publisher) -> None:
     pinned = Package(product="cinc", version="18.8.54", sha256="0" * 64)
-    with site.machine(Role.WORKSTATION, "i-0a") as station:
-        with pytest.raises(HubdeployError, match="checksum"):
-            packages.fetch(station, pinned, where=DEBIAN, publisher=publisher.url)
+    refused = pytest.raises(HubdeployError, match="checksum")
+    with site.machine(Role.WORKSTATION, "i-0a") as station, refused:
+        packages.fetch(station, pinned, where=DEBIAN, publisher=publisher.url)
     assert not site.account.calls.find("s3:PutObject", role=None)
 
 
