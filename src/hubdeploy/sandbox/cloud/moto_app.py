@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from functools import cache
 from typing import Any
 
@@ -35,17 +36,19 @@ def _change() -> None:
 
 
 def _keep_addresses_here() -> None:
-    """Public addresses out of 127.77.0.0/16: moto's inventions belong to strangers.
+    """Public addresses out of loopback: moto's inventions belong to strangers.
 
-    A connection to one stays on this machine whatever happens.
+    A connection to one stays on this machine whatever happens. The block is this process's own,
+    so that two rehearsals on one machine have doors of their own.
     """
     from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces
 
     given = itertools.count(1)
+    block = 64 + os.getpid() % 190
 
     def address() -> str:
         number = next(given) % 65534 + 1
-        return f"127.77.{number // 256}.{number % 256}"
+        return f"127.{block}.{number // 256}.{number % 256}"
 
     elastic_ip_addresses.random_ip = address
     elastic_network_interfaces.random_public_ip = address

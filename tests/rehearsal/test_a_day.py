@@ -1,0 +1,135 @@
+"""What users and operators do on an ordinary day."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from hubdeploy.hub.client import HubClientError
+from tests.rehearsal.stage import Stage
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
+
+
+def test_a_users_file_is_there_on_whichever_machine_the_server_runs(stage: Stage) -> None:
+    told: list[str] = []
+    with stage.user("ada") as ada:
+        ada.start(told=lambda message, _: told.append(message))
+        assert any(told)
+        assert "JupyterLab" in ada.open_lab()
+        cell = ada.run("open('work.txt', 'w').write('mine'); import os; print(os.getuid())")
+        assert (cell.stdout.strip(), cell.error) == ("1000", "")
+        first = stage.host_of("ada")
+        ada.stop()
+
+        node = f"$(docker node ls -q --filter name={first})"
+        stage.on("leader", f"docker node update --availability drain {node}")
+        try:
+            ada.start()
+            assert stage.host_of("ada") not in ("", first)
+            assert ada.read("work.txt") == b"mine"
+        finally:
+            stage.on("leader", f"docker node update --availability active {node}")
+        owner = stage.on("leader", "stat -c '%u:%g %a' /efs/home/ada /efs/home/ada/work.txt")
+        assert owner.splitlines() == ["1000:100 700", "1000:100 644"]
+        ada.stop()
+
+    with stage.user("bob") as bob:
+        bob.start()
+        bob.open_lab()
+        seen = bob.run("import os; print(os.path.exists('work.txt'), os.listdir('/home'))")
+        assert seen.stdout.strip() == "False ['jovyan']"
+        bob.stop()
+
+
+def test_a_notebook_reaches_no_instance_metadata(stage: Stage) -> None:
+    with stage.user("eve") as eve:
+        eve.start()
+        eve.open_lab()
+        cell = eve.run(
+            "import urllib.request as u\n"
+            "try: print(u.urlopen('http://169.254.169.254/latest/meta-data/', timeout=3).read())\n"
+            "except OSError as error: print('closed')"
+        )
+        assert cell.stdout.strip() == "closed"
+        eve.stop()
+
+
+def test_a_full_cluster_grows_for_who_waits_and_shrinks_when_they_leave(stage: Stage) -> None:
+    before = {m["instance_id"] for m in stage.status()["machines"] if m["role"] == "worker"}
+    users = [stage.user(f"full{number}") for number in range(8)]
+    told: dict[str, list[str]] = {user.user: [] for user in users}
+    failed: list[str] = []
+
+    def begin(number: int) -> None:
+        user = users[number]
+        try:
+            user.start(
+                options={"profile": "big"},
+                told=lambda message, _: told[user.user].append(message),
+                seconds=400,
+            )
+        except HubClientError as error:
+            failed.append(error.message)
+
+    threads = [threading.Thread(target=begin, args=(number,)) for number in range(len(users))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(500)
+    assert not failed
+
+    # somebody waited for a machine and was told so
+    assert any("machine" in message.lower() for messages in told.values() for message in messages)
+    grown = {m["instance_id"] for m in stage.status()["machines"] if m["role"] == "worker"}
+    (new,) = grown - before
+    assert len(grown) == 3
+
+    # beyond the limit the answer is clear, and no machine comes
+    with stage.user("ninth") as ninth, stage.user("tenth") as tenth:
+        ninth.start(options={"profile": "small"}, seconds=200)
+        with pytest.raises(HubClientError) as refused:
+            tenth.start()
+        assert "9" in refused.value.message
+
+    for user in users:
+        user.stop()
+    stage.on("leader", "docker service ls -q | xargs -r docker service rm")
+    stage.wait(
+        lambda: len([m for m in stage.status()["machines"] if m["role"] == "worker"]) == 2,
+        what="the machine that was added is ended",
+        seconds=240,
+    )
+    stage.wait(lambda: len(stage.nodes()) == 2, what="swarm has forgotten it", seconds=60)
+    nodes = stage.on("workstation", "hubdeploy-node workstation nodes --json")
+    stage.wait(
+        lambda: (
+            new in nodes
+            or new not in stage.on("workstation", "hubdeploy-node workstation nodes --json")
+        ),
+        what="Chef has forgotten it",
+        seconds=60,
+    )
+    group = stage.status()["group"]
+    assert (group["desired"], group["in_service"]) == (2, 2)
+
+
+def test_up_again_changes_nothing(stage: Stage) -> None:
+    again = stage.up()
+    assert again["changed"] is False
+    assert stage.run("plan", "--detailed-exitcode", check=False).returncode == 0
+
+
+def test_the_doctor_finds_nothing_wrong(stage: Stage) -> None:
+    ran = stage.run("doctor", "--json", check=False)
+    found = json.loads(ran.stdout)
+    wrong = [c for c in found["checks"] if c["severity"] == "error" and c["name"] != "config.login"]
+    assert not wrong
+
+
+def test_logs_and_commands_reach_every_machine(stage: Stage) -> None:
+    assert stage.on("all", "echo here").count("here") >= 5
+    assert "JupyterHub" in stage.run("logs", "hub").stdout
+    assert "Cloud-init" in stage.run("logs", "cloud-init", "--on", "worker/1").stdout
