@@ -8,9 +8,11 @@ finish (so that nothing is made and lost) and starts nothing more.
 from __future__ import annotations
 
 import contextvars
+import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +26,9 @@ __all__ = ["Interrupted", "Outcome", "PipelineFailed", "down", "plan", "plan_dow
 
 WORKERS = 32
 """Steps at a time; they wait on the network, not on the processor."""
+
+LOOK = 0.2
+"""Seconds after which the runner looks whether somebody pressed Ctrl-C."""
 
 
 class PipelineFailed(HubdeployError):
@@ -125,6 +130,26 @@ def _work(
     raise Interrupted
 
 
+@contextmanager
+def _interruptible(contexts: Sequence[Context]) -> Iterator[None]:
+    """Turn the first Ctrl-C into a flag that all look at, so that it can hit no line of ours in
+    between; a second one, from somebody who will not wait, is Python's own."""
+
+    def first(_signal: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        for ctx in contexts:
+            ctx.cancelled.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _run(
     steps: Sequence[Step[Any]],
     *,
@@ -145,10 +170,14 @@ def _run(
         with lock:
             listener(event)
 
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="step") as pool:
+    with (
+        _interruptible(contexts),
+        ThreadPoolExecutor(WORKERS, thread_name_prefix="step") as pool,
+    ):
         running: dict[Future[list[Change]], str] = {}
-        interrupted = False
+        halted = False
         while waiting or running:
+            interrupted = any(ctx.cancelled.is_set() for ctx in contexts)
             if not interrupted and unexpected is None:
                 for name in [n for n, wants in waiting.items() if wants <= done]:
                     del waiting[name]
@@ -157,19 +186,13 @@ def _run(
                     running[future] = name
             if not running:
                 break
-            try:
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            except KeyboardInterrupt:
-                interrupted = True
-                for ctx in contexts:
-                    ctx.cancelled.set()
-                continue
+            finished, _ = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
             for future in finished:
                 name = running.pop(future)
                 try:
                     outcome.changes[name] = future.result()
                 except Interrupted:
-                    interrupted = True
+                    halted = True
                 except HubdeployError as error:
                     failures[name] = error
                     tell(Event(step=name, state=StepState.FAILED, detail=error.message))
@@ -183,8 +206,8 @@ def _run(
         tell(Event(step=name, state=StepState.BLOCKED))
     if unexpected is not None:
         raise unexpected
-    if interrupted and not failures:
-        raise Interrupted
     if failures:
         raise PipelineFailed(failures, sorted(waiting))
+    if halted or waiting:
+        raise Interrupted
     return outcome
