@@ -246,6 +246,12 @@ def test_a_service_scaled_to_nothing_holds_nothing() -> None:
     assert view.memory_reserved == 0
 
 
+def test_what_a_workers_own_engine_claims_is_not_believed() -> None:
+    bare = {**NODE, "Spec": {"Role": "worker", "Availability": "active"}}
+    (view,) = node_views([bare], [], [])
+    assert view.instance == ""
+
+
 def test_managers_are_not_offered() -> None:
     manager = {**NODE, "ID": "m", "Spec": {**NODE["Spec"], "Role": "manager"}}  # type: ignore[dict-item]
     assert [view.id for view in node_views([NODE, manager], [], [])] == ["n1"]

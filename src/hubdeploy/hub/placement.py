@@ -231,11 +231,8 @@ def _view(node: Mapping[str, Any], held: Sequence[int], users: Collection[str]) 
     description = node.get("Description") or {}
     size = description.get("Resources") or {}
     status = node.get("Status") or {}
-    # what the worker's own engine was configured with; node labels, set by a manager, win
-    labels = {
-        **((description.get("Engine") or {}).get("Labels") or {}),
-        **(spec.get("Labels") or {}),
-    }
+    # node labels only: what a worker's own engine says of itself, it could say of another
+    labels = spec.get("Labels") or {}
     return NodeView(
         id=node["ID"],
         hostname=description.get("Hostname", ""),

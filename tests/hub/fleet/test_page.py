@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from hubdeploy.config.limits import Limits
 from hubdeploy.hub.fleet.model import LABEL_FLEET
 from tests.hub.fleet.conftest import TYPE, Yard
 from tests.plugins.browser import browser
@@ -187,6 +188,9 @@ def test_only_those_with_a_login_of_an_admin_or_a_token_see_anything(site: Site)
     assert fits.json() == {"allowed": True, "reason": "", "waiting_for": "", "eta": None}
     big = requests.get(f"{url}api/admission?user=zoe&memory=99G", headers=spawner).json()
     assert (big["allowed"], big["waiting_for"]) == (False, "limit")
+    assert requests.get(f"{url}api/limits").status_code == 403
+    limits = requests.get(f"{url}api/limits", headers=spawner).text
+    assert Limits.from_json(limits).max_concurrent_users == 50
     bad = requests.get(f"{url}api/admission?user=zoe&memory=much", headers=spawner)
     assert bad.status_code == 400
 

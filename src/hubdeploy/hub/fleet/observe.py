@@ -1,7 +1,8 @@
 """From what AWS, the swarm and the memory say to one Observation. Pure.
 
 A worker's node is found by the node label ``hubdeploy.instance``, which the fleet itself sets;
-before that by the engine's label of the same name, and by its private address.
+before that by its private address, as the swarm's manager sees it. What a node says of itself is
+not believed: a machine that was taken over could claim to be another.
 """
 
 from __future__ import annotations
