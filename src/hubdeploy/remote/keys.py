@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     import paramiko
 
 
+def state_dir() -> Path:
+    """Where hubdeploy keeps keys on the operator's machine."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "hubdeploy"
+
+
 def key_file(folder: Path, deployment: str) -> Path:
     """The private key that hubdeploy made for a deployment (0600), made on first use."""
     path = folder / "keys" / f"{deployment}.ed25519"

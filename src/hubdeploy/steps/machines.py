@@ -10,7 +10,16 @@ from hubdeploy.steps.machine import Machine
 CHEF_DISK = 40 << 30
 WORKSTATION_DISK = 20 << 30
 
-LAUNCH = ("network.routes", "network.endpoint", "firewall", "iam", "release", "discovery", "logs")
+LAUNCH = (
+    "network.routes",
+    "network.endpoint",
+    "firewall",
+    "access.key",
+    "iam",
+    "release",
+    "discovery",
+    "logs",
+)
 """What any machine has to find when it boots; all but the NAT gateway are there in seconds."""
 
 
