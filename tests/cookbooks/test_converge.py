@@ -24,7 +24,8 @@ from tests.plugins.aws import CloudAccount
 from tests.plugins.machines import Lab, LabMachine, docker_engine, lab, sandbox_images
 
 __all__ = ["docker_engine", "lab", "sandbox_images"]
-pytestmark = [pytest.mark.docker, pytest.mark.slow]
+# two machines are installed before the first test
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @dataclass(kw_only=True)
@@ -64,7 +65,7 @@ def pair(
     cloud_server[0].forget(account.account)
 
 
-def eventually(true: Callable[[], Any], *, what: str, seconds: float = 60) -> Any:
+def eventually(true: Callable[[], Any], *, what: str, seconds: float = 120) -> Any:
     """The first true value; an AssertionError after *seconds*."""
     deadline = time.monotonic() + seconds
     while not (found := true()):
@@ -78,7 +79,10 @@ def swarm_state(machine: LabMachine) -> str:
 
 
 def fetch(url: str) -> tuple[int, str, dict[str, str]]:
-    """Status, body and headers, whatever the certificate; redirects are not followed."""
+    """Status, body and headers, whatever the certificate; redirects are not followed.
+
+    Status 0: nobody answers.
+    """
 
     class Stay(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, *_args: Any, **_more: Any) -> None:
@@ -93,6 +97,15 @@ def fetch(url: str) -> tuple[int, str, dict[str, str]]:
             return answer.status, answer.read().decode(), dict(answer.headers)
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(), dict(error.headers)
+    except OSError:
+        return 0, "", {}
+
+
+def reboot(machine: LabMachine) -> None:
+    """Until the machine has come up anew."""
+    machine.lab.machines.reboot(machine.id)
+    machine.wait("booting")
+    machine.wait("running")
 
 
 @pytest.mark.parametrize("role", ["leader", "worker"])
@@ -273,4 +286,34 @@ def test_new_limits_reach_the_hubs_configuration(pair: Pair, tmp_path: Path) -> 
     assert 'c.HubFleet.max_cluster_memory = "64G"' in text
     assert any("jupyterhub" in name for name in result["updated"])
     assert not any("hubdeploy-proxy" in name for name in result["updated"])
+    assert converge(pair.leader, "recipe[hub_leader]")["updated"] == []
+
+
+def test_a_worker_comes_back_from_a_reboot_by_itself(pair: Pair) -> None:
+    reboot(pair.worker)
+    pair.worker.await_docker()
+    # before the engine could start anything
+    ready = {
+        unit: int(pair.worker.out(f"systemctl show {unit} --property={property} --value"))
+        for unit, property in (
+            ("hubdeploy-notebook-guard", "ExecMainExitTimestampMonotonic"),
+            ("efs.mount", "ActiveEnterTimestampMonotonic"),
+            ("docker", "ExecMainStartTimestampMonotonic"),
+        )
+    }
+    assert 0 < ready["hubdeploy-notebook-guard"] < ready["docker"]
+    assert 0 < ready["efs.mount"] < ready["docker"]
+    pair.worker.out("iptables -C DOCKER-USER -j HUBDEPLOY-NOTEBOOKS")
+    pair.worker.out("iptables -C FORWARD -j DOCKER-USER")
+    eventually(lambda: swarm_state(pair.worker) == "active", what="the worker is a member again")
+    assert converge(pair.worker, "recipe[hub_worker]")["updated"] == []
+
+
+def test_the_hub_answers_soon_after_the_leaders_reboot(pair: Pair) -> None:
+    reboot(pair.leader)
+    eventually(
+        lambda: fetch(f"https://{pair.leader.address}/hub/health")[0] == 200,
+        what="the hub after a reboot",
+    )
+    assert pair.leader.out("systemctl --failed --no-legend --plain") == ""
     assert converge(pair.leader, "recipe[hub_leader]")["updated"] == []

@@ -23,10 +23,11 @@ template '/usr/local/sbin/hubdeploy-notebook-guard' do
   mode '0755'
 end
 
-# Bound to docker.service: the engine makes DOCKER-USER, and whatever starts it again starts this.
+# Runs before the engine does, each time: at a boot swarm may start a notebook at once. The engine
+# keeps what it finds in DOCKER-USER.
 hub_service 'hubdeploy-notebook-guard' do
   about 'Keep notebooks off the instance metadata'
-  unit_section 'After' => 'docker.service', 'PartOf' => 'docker.service'
+  unit_section 'Before' => 'docker.service', 'PartOf' => 'docker.service'
   service_section 'Type' => 'oneshot',
                   'RemainAfterExit' => 'yes',
                   'ExecStart' => '/usr/local/sbin/hubdeploy-notebook-guard'

@@ -13,6 +13,7 @@ property :tls, [true, false], required: true, description: 'Encrypt the traffic'
 property :options, Array, required: true, description: 'NFS mount options'
 property :port, Integer, default: 20_049, description: 'Loopback port of the tunnel'
 property :ca_file, String, required: true, description: 'Certificate authorities of the tunnel'
+property :before, String, default: 'docker.service', description: 'What must find it mounted at boot'
 property :attempts, Integer, default: 10, description: 'How often mounting is tried'
 property :pause, Integer, default: 15, description: 'Seconds between two tries'
 
@@ -63,7 +64,8 @@ action :mount do
       'Unit' => {
         'Description' => 'Users\' files',
         'Wants' => after.join(' '),
-        'After' => after.join(' ')
+        'After' => after.join(' '),
+        'Before' => new_resource.before
       },
       'Mount' => {
         'What' => "#{server}:/",
