@@ -1,28 +1,19 @@
-"""The mission's boot, for real: cloud-init runs the user data, the agent does the rest.
-
-Machines are containers with systemd; AWS is the embedded one, and every call of a machine is held
-against its role's policy.
-"""
+"""The mission's boot, for real: cloud-init runs the user data, the agent does the rest."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from hubdeploy.chef.archive import pack
-from hubdeploy.config.assets import cookbooks_dir
-from hubdeploy.config.names import Names, Role
-from hubdeploy.config.userdata import render
+from hubdeploy.config.names import Role
 from hubdeploy.sandbox.cloud.server import Cloud
-from hubdeploy.sandbox.imds import RoleKeys
 from hubdeploy.sandbox.machines.simulated import SimulatedMachines
-from hubdeploy.steps.wheel import build
+from tests.node.fleet import Fleet
 from tests.plugins.aws import CloudAccount
-from tests.plugins.deployment import Site
 from tests.plugins.machines import (  # noqa: F401
     Lab,
     LabMachine,
@@ -30,70 +21,8 @@ from tests.plugins.machines import (  # noqa: F401
     lab,
     sandbox_images,
 )
-from tests.plugins.metadata import MetadataServer
 
 pytestmark = [pytest.mark.docker, pytest.mark.goiardi, pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-class CloudMapNames(dict[str, list[str]]):
-    """What the VPC's resolver answers: the names of the namespace, as registered now."""
-
-    def __init__(self, site: Site) -> None:
-        super().__init__()
-        self._site = site
-
-    def get(self, name: str, _: object = None) -> list[str] | None:  # type: ignore[override]
-        service, _, space = name.partition(".")
-        if space != self._site.names.namespace or service not in self._site.services:
-            return super().get(name)
-        return list(self._site.registered(service).values())
-
-
-class Fleet:
-    """Machines of one deployment."""
-
-    def __init__(self, site: Site, machines: Lab) -> None:
-        self.site, self.lab = site, machines
-        machines.cloud.names = CloudMapNames(site)
-        host, port = site.account.endpoint_url.removeprefix("http://").split(":")
-        machines.cloud.listens = (host, int(port))
-
-    def start(self, role: Role, *, size: str = "t3.medium") -> LabMachine:
-        """Boot a machine with its role's user data and rights."""
-        site = self.site
-        name = site.role(role)
-        spec = self.lab.spec(instance_type=size, user_data=render(role, site.names), role=name)
-        keys = site.account.cloud.role_credentials(
-            site.account.account, name, session=spec.instance_id
-        )
-        self.lab.cloud.keys[name] = RoleKeys(
-            access_key=keys.access_key, secret_key=keys.secret_key, token=keys.token or ""
-        )
-        machine = self.lab.start(spec)
-        machine.wait("running")
-        return machine
-
-    def chef_client(self, machine: LabMachine) -> None:
-        """A client in the image, so that none is fetched from its publisher."""
-        machine.out("install -m 755 /dev/null /usr/local/bin/cinc-client")
-
-    def phase(self, role: Role, machine: LabMachine) -> dict[str, str]:
-        """What the machine says of itself; empty before it does."""
-        return self.site.get_json(self.site.names.parameters.phase(role, machine.id))
-
-    def until(self, role: Role, machine: LabMachine, phase: str, *, seconds: float) -> float:
-        """Wait for a phase; seconds it took. Fails at once when the machine says ``failed``."""
-        began = time.monotonic()
-        said: dict[str, str] = {}
-        while time.monotonic() - began < seconds:
-            said = self.phase(role, machine)
-            if said.get("phase") == phase:
-                return time.monotonic() - began
-            if said.get("phase") == "failed":
-                raise AssertionError(f"{role}: {said['detail']}\n{said['log']}")
-            time.sleep(0.2)
-        log = machine.run("journalctl -u hubdeploy-boot -n 60 --no-pager -o cat").stdout
-        raise AssertionError(f"{role} is {said} after {seconds} s\n{log}\n{machine.console()}")
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +32,9 @@ def fleet(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Fleet]:
     server, machines, endpoint = cloud_server
-    account = CloudAccount(server, machines, endpoint)
-    metadata = MetadataServer()
-    site = Site(account, metadata, tmp_path_factory.mktemp("site"))
-    site.settings["client_version"] = "18.8.54"
-    site.publish(wheel=build().data, cookbooks=pack(cookbooks_dir()).data)
-    yield Fleet(site, lab)
-    metadata.close()
+    made = Fleet(lab, CloudAccount(server, machines, endpoint), tmp_path_factory.mktemp("site"))
+    yield made
+    made.metadata.close()
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +78,6 @@ def test_running_the_user_data_again_changes_nothing(fleet: Fleet, chef: LabMach
 
 def test_the_workstation_publishes_the_projects_cookbooks(fleet: Fleet, chef: LabMachine) -> None:
     machine = fleet.start(Role.WORKSTATION, size="t3.small")
-    fleet.chef_client(machine)
     fleet.until(Role.WORKSTATION, machine, "ready", seconds=180)
     said = fleet.site.get_json(fleet.site.names.parameters.workstation_state)
     assert said["cookbooks"] == fleet.site.release["cookbooks"]["sha256"]
@@ -162,7 +86,7 @@ def test_the_workstation_publishes_the_projects_cookbooks(fleet: Fleet, chef: La
 
     # a new release is published by itself
     fleet.site.settings["hub_host"] = "new.example.org"
-    fleet.site.publish(wheel=build().data, cookbooks=pack(cookbooks_dir()).data)
+    fleet.publish()
     wanted = fleet.site.release["settings"]["sha256"]
     end = time.monotonic() + 60
     while time.monotonic() < end and said["settings"] != wanted:
@@ -171,17 +95,13 @@ def test_the_workstation_publishes_the_projects_cookbooks(fleet: Fleet, chef: La
     assert said["settings"] == wanted
 
 
-def test_a_reboot_in_the_middle_only_delays_the_boot(fleet: Fleet, tmp_path: Path) -> None:
-    names = Names(deployment="other", region=fleet.site.names.region, account="100000000000")
-    assert tmp_path
+def test_a_reboot_in_the_middle_only_delays_the_boot(fleet: Fleet, chef: LabMachine) -> None:
+    assert chef.id
     machine = fleet.start(Role.WORKSTATION, size="t3.small")
-    fleet.chef_client(machine)
     fleet.until(Role.WORKSTATION, machine, "booting", seconds=60)
     fleet.lab.machines.reboot(machine.id)
     machine.wait("running")
     fleet.until(Role.WORKSTATION, machine, "ready", seconds=180)
-    kept = json.loads(machine.out("cat /etc/hubdeploy/machine.json"))
-    assert kept["deployment"] != names.deployment
 
 
 def test_a_failure_is_told_with_its_reason_and_log(fleet: Fleet) -> None:
@@ -192,8 +112,6 @@ def test_a_failure_is_told_with_its_reason_and_log(fleet: Fleet) -> None:
     site.account.client("s3").put_object(
         Bucket=site.names.bucket, Key=bad["wheel"]["key"], Body=body
     )
-    import hashlib
-
     bad["wheel"]["sha256"] = hashlib.sha256(body).hexdigest()
     site.put(site.names.parameters.release, json.dumps(bad))
     machine = fleet.start(Role.WORKER)

@@ -251,15 +251,20 @@ def test_a_worker_forgets_itself(chef: Chef) -> None:
 
 
 def test_the_workstation_sweeps_up_after_machines_that_died(chef: Chef) -> None:
-    with chef.worker() as worker:
-        client.register(worker)
-    with chef.site.machine(Role.WORKSTATION, STATION) as cloud:
+    living = chef.site.instance(Role.WORKER)
+    for ident in (WORKER, living):
+        with chef.worker(ident) as worker:
+            client.register(worker)
+    with chef.site.machine(Role.WORKSTATION, STATION) as strange:
+        # EC2 does not even know the workstation: nothing it says is believed
+        assert sweeping.sweep(strange, missed={WORKER, living}) == set()
+    with chef.site.machine(Role.WORKSTATION, chef.site.instance(Role.WORKSTATION)) as cloud:
         missed = sweeping.sweep(cloud)
         assert missed == {WORKER}
         with chefserver.connect(chef.host._cloud, chef.admin(), chef.host.url()) as server:
-            assert server.nodes() == [f"demo-worker-{WORKER}"]
+            assert len(server.nodes()) == 2
             sweeping.sweep(cloud, missed=missed)
-            assert server.nodes() == []
+            assert server.nodes() == [f"demo-worker-{living}"]
             assert f"demo-worker-{WORKER}" not in server.clients()
 
 

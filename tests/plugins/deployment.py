@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import pytest
 
-from hubdeploy.config.names import TAG_DEPLOYMENT, Key, Names, Role
+from hubdeploy.config.names import TAG_DEPLOYMENT, TAG_ROLE, Key, Names, Role
 from hubdeploy.config.settings import Settings, encode
 from hubdeploy.node.aws import Cloud
 from hubdeploy.node.machine import Machine, Metadata
@@ -82,6 +82,7 @@ class Site:
         self.settings = settings_of(self.names)
         self.release: dict[str, Any] = {}
         self.services: dict[str, str] = {}
+        self._subnet: str | None = None
         self._bucket()
         self._cloud_map()
         for unit in ("cloud-init", "converge", "hub", "nginx", "chef", "agent", "system"):
@@ -169,6 +170,34 @@ class Site:
             RoleName=name, PolicyName="hubdeploy", PolicyDocument=json.dumps(document)
         )
         return name
+
+    def instance(self, role: Role) -> str:
+        """A running EC2 instance with the deployment's tags; its id."""
+        ec2, ssm = self.account.client("ec2"), self.account.client("ssm")
+        image = ssm.get_parameter(Name="/aws/service/debian/release/12/latest/amd64")
+        vpc = ec2.describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.42.0.0/16"]}])["Vpcs"][0]
+        if self._subnet is None:
+            self._subnet = ec2.create_subnet(
+                VpcId=vpc["VpcId"],
+                CidrBlock="10.42.0.0/20",
+                AvailabilityZone=f"{self.account.region}a",
+            )["Subnet"]["SubnetId"]
+        tags = [
+            {"Key": TAG_DEPLOYMENT, "Value": self.names.deployment},
+            {"Key": TAG_ROLE, "Value": role.value},
+        ]
+        made = ec2.run_instances(
+            ImageId=image["Parameter"]["Value"],
+            InstanceType="t3.small",
+            SubnetId=self._subnet,
+            MinCount=1,
+            MaxCount=1,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+        )["Instances"][0]["InstanceId"]
+        ec2.get_waiter("instance_running").wait(
+            InstanceIds=[made], WaiterConfig={"Delay": 0.1, "MaxAttempts": 100}
+        )
+        return str(made)
 
     def environment(self, role: Role, instance_id: str, **ids: str) -> dict[str, str]:
         """For processes that run as this machine: the role's credentials and the endpoints."""

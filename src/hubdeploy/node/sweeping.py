@@ -80,7 +80,12 @@ def sweep(cloud: Cloud, *, missed: Collection[str] = ()) -> set[str]:
     with ChefServer(access.url, client=admin.name, key=admin.key, trust=access.trust) as server:
         known = {*server.nodes(), *server.clients()}
         machines = machines_of(cloud.machine.deployment, known)
-        gone, absent = orphans(machines, _states(cloud, machines.values()), missed=missed)
+        me = cloud.machine.identity.instance_id
+        states = _states(cloud, [me, *machines.values()])
+        if me not in states:
+            log.warning("EC2 does not show this very machine: nothing is concluded from it")
+            return set()
+        gone, absent = orphans(machines, states, missed=missed)
         for name in gone:
             server.forget(name)
             log.info("%s is gone: removed from the Chef server", name)
