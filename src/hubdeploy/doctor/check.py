@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -14,6 +15,8 @@ from typing import ClassVar
 from hubdeploy.doctor.context import DoctorContext
 from hubdeploy.errors import ConfigError, HubdeployError
 from hubdeploy.pipeline.step import Finding, Severity
+
+log = logging.getLogger(__name__)
 
 
 class Stage(StrEnum):
@@ -155,3 +158,11 @@ def _findings(check: Check) -> list[Finding]:
         return list(check.find())
     except HubdeployError as error:
         return [check.error(error.message, hint=error.hint)]
+    except Exception as error:  # noqa: BLE001 - one check's fault must not hide the others' findings
+        log.exception("check %s", check.name)
+        return [
+            check.error(
+                f"the check itself failed: {type(error).__name__}: {error}",
+                hint="its traceback is in the run's log; please report it",
+            )
+        ]

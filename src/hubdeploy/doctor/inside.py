@@ -29,7 +29,7 @@ class Disks(Check):
     def find(self) -> Iterable[Finding]:
         for label, facts in self.ctx.facts.items():
             for place, disk in facts.get("disks", {}).items():
-                if place == EFS_DIR or not disk.get("size"):
+                if place == EFS_DIR or not disk:
                     continue
                 share = disk["used"] / disk["size"]
                 if share > DISK_WARNING:

@@ -14,10 +14,11 @@ import secrets
 import signal
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hubdeploy.sandbox import kept
+from hubdeploy.sandbox import kept, notebook_tag
 from hubdeploy.sandbox.cloud.admin import Admin
 from hubdeploy.sandbox.cloud.credentials import operator
 from hubdeploy.sandbox.cloud.follow import Follower
@@ -43,6 +44,7 @@ class Server:
         self.keep_files = True
         self.remove = True
         self.cloud = Cloud(CloudSettings(launch_retry=5.0))
+        notebook_tag.keep(self.cloud)
         self.endpoint_url = self.cloud.listen()
         self.doors: Doors | None = None
         self.machines: Machines = self._machines()
@@ -52,6 +54,7 @@ class Server:
         admin.routes = {
             "/describe": self._describe,
             "/directions": self._directions,
+            "/spot": self._spot,
             "/stop": self._stop,
         }
         self.cloud.admin = admin
@@ -119,6 +122,15 @@ class Server:
         from hubdeploy.sandbox import containers
 
         return {"lines": containers.directions(self)}
+
+    def _spot(self, body: dict[str, Any]) -> dict[str, Any]:
+        """``{"instance", "seconds"}``: its metadata announce that AWS takes it back by then."""
+        announce = getattr(self.machines, "announce_spot", None)
+        if announce is None:
+            return {"announced": False}
+        seconds = float(body.get("seconds", 120))
+        announce(str(body["instance"]), datetime.now(UTC) + timedelta(seconds=seconds))
+        return {"announced": True}
 
     def _stop(self, body: dict[str, Any]) -> dict[str, Any]:
         self.keep_files = bool(body.get("keep_files", True))
