@@ -221,13 +221,18 @@ def _network(names: Names) -> Iterator[Grant]:
         ),
     )
     yield Grant(
+        sid="NamesTag",
+        # asked for when a namespace or a service is made, which has no ARN yet then
+        actions=("servicediscovery:TagResource",),
+        condition=_requested(names),
+    )
+    yield Grant(
         sid="NamesChange",
         actions=(
             "servicediscovery:CreateService",
             "servicediscovery:DeleteNamespace",
             "servicediscovery:DeleteService",
             "servicediscovery:DeregisterInstance",
-            "servicediscovery:TagResource",
             "servicediscovery:UpdateService",
         ),
         resources=(

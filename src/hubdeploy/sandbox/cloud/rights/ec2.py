@@ -70,12 +70,21 @@ def needs(cloud: Cloud, call: Call) -> list[Need]:
     ec2 = cloud.backend("ec2", call.account, call.region)
     common: dict[str, str | list[str]] = {"ec2:Region": call.region}
     wanted = []
-    for ident in sorted(set(_idents(params, rules=operation in _RULES))):
+    named = {*_idents(params, rules=operation in _RULES), *_associated(ec2, params)}
+    for ident in sorted(named):
         own = tags_of(ec2, ident)
         context = common | resource_tags(own, "ec2")
         if operation in ("CreateTags", "DeleteTags"):
             context |= request_tags({t["Key"]: t.get("Value", "") for t in params.get("Tags", [])})
         wanted.append(Need(action=action, resource=_arn(call, ident), context=context))
+    if operation == "DeleteKeyPair" and params.get("KeyName"):
+        # the one thing that goes by its name
+        name = params["KeyName"]
+        pair = ec2.key_pairs.get(name)
+        own = tags_of(ec2, pair.id) if pair else {}
+        resource = f"arn:aws:ec2:{call.region}:{call.account}:key-pair/{name}"
+        context = common | resource_tags(own, "ec2")
+        wanted.append(Need(action=action, resource=resource, context=context))
     for kind in MADE.get(operation, ()):
         resource = f"arn:aws:ec2:{call.region}:{call.account}:{kind}/*"
         # tags in the request count for every kind that the request makes with tags
@@ -89,6 +98,17 @@ def needs(cloud: Cloud, call: Call) -> list[Need]:
         wanted.append(Need(action="ec2:CreateTags", resource=resource, context=context))
     wanted.extend(_passed_role(cloud, call))
     return wanted or [Need(action=action, resource="*", context=common)]
+
+
+def _associated(ec2: Any, params: dict[str, Any]) -> Iterator[str]:
+    """What an association, which is no resource of its own, binds."""
+    association = params.get("AssociationId", "")
+    for table in ec2.route_tables.values():
+        if association in table._associations:
+            yield table.id
+    for address in ec2.addresses:
+        if association and address.association_id == association:
+            yield address.allocation_id
 
 
 def _passed_role(cloud: Cloud, call: Call) -> Iterator[Need]:

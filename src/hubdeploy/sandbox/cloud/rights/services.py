@@ -110,7 +110,8 @@ def _file_system(cloud: Cloud, call: Call) -> list[Target]:
     efs = cloud.backend("efs", call.account, call.region)
     access = params.get("AccessPointId") or (ident if ident.startswith("fsap-") else "")
     if access:
-        return [(_arn(call, "elasticfilesystem", f"access-point/{access}"), {})]
+        tags = {tag["Key"]: tag["Value"] for tag in efs.list_tags_for_resource(access)}
+        return [(_arn(call, "elasticfilesystem", f"access-point/{access}"), tags)]
     target = params.get("MountTargetId")
     if target:
         found = efs.mount_targets_by_id.get(target)
