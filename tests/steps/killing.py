@@ -86,7 +86,9 @@ def _serve() -> None:
     import boto3  # noqa: F401 - before the first fork
 
     import hubdeploy.steps.waits  # noqa: F401
+    from hubdeploy.steps.artifacts import packed
 
+    packed()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
