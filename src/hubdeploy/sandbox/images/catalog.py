@@ -84,8 +84,7 @@ for name in mount.nfs4 mount.nfs mount.efs; do
 done
 ln -sf /usr/local/lib/sandbox/ssm-agent /usr/bin/amazon-ssm-agent
 systemctl enable -q amazon-ssm-agent.service
-# Everything that pip is asked for on a machine is here already. Modules are compiled when they are
-# first used: most never are, and the machines of a rehearsal share a few cores
+# Everything that pip is asked for on a machine is here already
 python3 -m pip wheel -q -w /usr/local/lib/sandbox/wheels -c /usr/local/lib/sandbox/constraints.txt \
   -r /usr/local/lib/sandbox/node.txt -r /usr/local/lib/sandbox/hub.txt
 cat > /etc/pip.conf <<'EOF'
@@ -98,6 +97,16 @@ no-compile = true
 EOF
 # Debian's boto3 is from before AWS_ENDPOINT_URL and would call the real AWS
 python3 -m pip install -q --break-system-packages --ignore-installed boto3
+# Virtual environments find the dependencies installed, in the versions that pip would take: four
+# machines that install the same at the same time on two cores would take most of the rehearsal.
+# What brings commands that units start is really installed into each environment
+find /usr/local/lib/sandbox/wheels -name '*.whl' ! -name 'jupyterhub-*' ! -name '*idle_culler*' \
+  -exec python3 -m pip install -q --compile --no-deps --target /usr/local/lib/sandbox/site {} +
+cat >> /etc/python3.11/sitecustomize.py <<'EOF'
+import sys
+if sys.prefix != sys.base_prefix:
+    sys.path.append("/usr/local/lib/sandbox/site")
+EOF
 # no package source: what a machine needs is installed, and apt-get says so at once
 : > /etc/apt/sources.list
 rm -rf /etc/apt/sources.list.d/* /root/.cache /tmp/*
