@@ -73,7 +73,7 @@ def open_deployment(
     from hubdeploy.config.names import Names
 
     if machines is not None and not sandbox:
-        raise ConfigError("--machines goes with --sandbox", hint="on AWS machines are EC2 instances")
+        raise ConfigError("--machines goes with --sandbox", hint="on AWS they are instances")
     if machines not in (None, "docker", "simulated"):
         raise ConfigError(f"--machines {machines}: no such kind", hint="docker or simulated")
     if sandbox and not path.exists() and path == Path("hubdeploy.toml"):

@@ -206,6 +206,6 @@ def directions(server: Server) -> list[str]:
     port = server.doors.port if server.doors is not None else PORT
     return [
         f"https://127.0.0.1:{port}/hub/login (its certificate is self-signed)",
-        f"Sign in as {adapt.ADMIN}; its password: hubdeploy secret show hub/admin-password --sandbox",
+        f"Sign in as {adapt.ADMIN}; password: hubdeploy secret show hub/admin-password --sandbox",
         "The machines: hubdeploy ssh leader --sandbox, hubdeploy logs --sandbox",
     ]
