@@ -49,6 +49,8 @@ class FakeSwarm:
     notebooks: bool = False
     requests: list[tuple[str, str]] = field(default_factory=list)
     url: str = ""
+    registry_auth: list[str] = field(default_factory=list)
+    """The credentials (base64 JSON) that came with creations and updates of services."""
     faults: list[Fault] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -163,6 +165,8 @@ class FakeSwarm:
         query = request.query
         body = await request.json() if request.can_read_body else {}
         cluster = self.cluster
+        if request.method == "POST" and parts[:1] == ["services"]:
+            self.registry_auth.append(request.headers.get("X-Registry-Auth", ""))
         match (request.method, *parts):
             case ("GET" | "HEAD", "_ping"):
                 return web.Response(text="OK", headers={"API-Version": "1.41"})

@@ -15,8 +15,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import docker
-from docker.utils import kwargs_from_env
 from dockerspawner import SwarmSpawner
 from jupyterhub.spawner import SpawnException
 from tornado.web import HTTPError
@@ -25,7 +23,7 @@ from traitlets import Dict, Float, Int, List, Unicode, default
 from hubdeploy.config import names
 from hubdeploy.config.limits import Limits
 from hubdeploy.errors import HubdeployError
-from hubdeploy.hub import homes, profiles
+from hubdeploy.hub import engine, homes, profiles
 from hubdeploy.hub.admission import FLEET_URL, Admission, ask_fleet, ask_limits, local_answer
 from hubdeploy.hub.launch import Launcher, LaunchError
 from hubdeploy.hub.placement import Request
@@ -80,12 +78,9 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
     def swarm(self) -> Swarm:
         """One for all spawners of the hub."""
         if HubSpawner._swarm is None:
-            HubSpawner._swarm = Swarm(self._connect)
+            more = dict(self.client_kwargs)
+            HubSpawner._swarm = Swarm(lambda: engine.connect(**more))
         return HubSpawner._swarm
-
-    def _connect(self) -> Any:
-        kwargs = {"version": "auto", "timeout": 30, **kwargs_from_env(), **self.client_kwargs}
-        return docker.APIClient(**kwargs)
 
     @property
     def times(self) -> Times:
