@@ -15,6 +15,8 @@ TAG_RESOURCE = "hubdeploy:resource"
 """The logical name within the deployment, e.g. ``vpc`` or ``subnet.public.a``."""
 TAG_ROLE = "hubdeploy:role"
 """On instances: the kind of machine, a value of :class:`Role`."""
+TAG_TEMPLATE = "hubdeploy:template"
+"""On the workers' group: digest of what a worker has to be; on an instance: of what it is."""
 TAG_KEEP = "hubdeploy:keep"
 """On the file system that ``down`` kept: the date (ISO 8601) it was kept."""
 

@@ -7,13 +7,12 @@ from typing import Any
 
 from hubdeploy.aws.inventory import tags_of
 from hubdeploy.aws.waiting import retry_codes
-from hubdeploy.config.names import Role
+from hubdeploy.config.names import TAG_TEMPLATE, Role
 from hubdeploy.errors import AwsError
 from hubdeploy.pipeline.change import Changes, FieldChange, differences
 from hubdeploy.steps import instances
 from hubdeploy.steps.base import Part
 from hubdeploy.steps.machine import PROPAGATION, unknown_profile
-from hubdeploy.steps.template import TAG_TEMPLATE
 
 RESOURCE = "workers"
 GRACE = 300

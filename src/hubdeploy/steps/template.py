@@ -10,7 +10,7 @@ from typing import Any
 from hubdeploy.aws.waiting import retry_codes
 from hubdeploy.config import userdata
 from hubdeploy.config.fields import Change as Takes
-from hubdeploy.config.names import TAG_ROLE, Role
+from hubdeploy.config.names import TAG_ROLE, TAG_TEMPLATE, Role
 from hubdeploy.pipeline.change import Changes, FieldChange, differences
 from hubdeploy.steps import fixed, images
 from hubdeploy.steps.base import Part, token
@@ -18,8 +18,6 @@ from hubdeploy.steps.machine import METADATA, PROPAGATION, blocks, digest, unkno
 from hubdeploy.steps.machines import LAUNCH
 
 RESOURCE = "template.workers"
-TAG_TEMPLATE = "hubdeploy:template"
-"""On workers: digest of what they were launched with. On the group: the digest that is wanted."""
 
 
 class Template(Part[dict[str, Any]]):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -183,6 +184,26 @@ def test_a_new_machines_size_is_learned_from_real_nodes() -> None:
     node = _node(instance="i-1", instance_type="m6i.xlarge", memory=15 * GIB)
     after = observation(NOW, _cloud(), node, Memory(), sizes=sizes, types=("m6i.xlarge",))
     assert after.groups[0].memory == 15 * GIB
+
+
+def test_only_machines_from_before_a_change_of_template_are_outdated() -> None:
+    def outdated(has: str, wanted: str, since: float | None) -> bool:
+        cloud = _cloud()
+        changed = replace(
+            cloud,
+            groups=(replace(cloud.groups[0], template=wanted),),
+            instances={"i-1": replace(cloud.instances["i-1"], template=has)},
+        )
+        memory = Memory(templates={wanted: since} if since else {})
+        (found,) = observation(NOW, changed, SwarmFacts(), memory, sizes={}).workers
+        return found.outdated
+
+    assert outdated("old", "new", None), "the change has just been seen"
+    assert outdated("old", "new", NOW - 50)
+    assert not outdated("old", "new", NOW - 200), "launched after it: replacing would never end"
+    assert not outdated("new", "new", None)
+    assert not outdated("", "new", None)
+    assert not outdated("old", "", None)
 
 
 def test_a_mark_on_a_node_reads_back_and_nonsense_is_nobodys() -> None:

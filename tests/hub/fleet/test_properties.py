@@ -52,7 +52,9 @@ def workers(draw: st.DrawFn, number: int) -> Worker:
         instance_type="m6i.xlarge",
         launched=NOW - age,
         life=life,
-        why=draw(st.sampled_from([Why.SURPLUS, Why.OPERATOR, Why.LIMIT])) if marked else Why.NONE,
+        why=draw(st.sampled_from([Why.SURPLUS, Why.OPERATOR, Why.LIMIT, Why.OUTDATED]))
+        if marked
+        else Why.NONE,
         marked_at=NOW - draw(ages),
         memory=MACHINE,
         cpu=8 * CORE,
@@ -67,6 +69,7 @@ def workers(draw: st.DrawFn, number: int) -> Worker:
         ready=draw(st.booleans()),
         trouble=draw(st.sampled_from(["", "", "", "disk full"])),
         node_down=draw(st.booleans()),
+        outdated=draw(st.integers(0, 4)) == 0,
     )
 
 

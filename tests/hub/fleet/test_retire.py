@@ -7,12 +7,14 @@ from hubdeploy.hub.fleet.decide import decide, learn
 from hubdeploy.hub.fleet.model import (
     Activate,
     Alarm,
+    Cordon,
     Drain,
     ForgetChefNode,
     ForgetSwarmNode,
     Life,
     Memory,
     Policy,
+    SetDesired,
     Terminate,
     Unprotect,
     Why,
@@ -148,3 +150,57 @@ def test_memory_that_no_one_has_a_server_for_still_counts_as_in_use() -> None:
     drained = worker("i-1", Life.DRAINING, why=Why.SURPLUS, memory_reserved=GIB)
     (action,) = decide(seen(drained, BUSY), LIMITS, POLICY)
     assert isinstance(action, Activate)
+
+
+def test_an_outdated_worker_is_closed_only_while_there_is_room_elsewhere() -> None:
+    limits = Limits(max_nodes=10, headroom=2)
+    old, new = worker("i-old", used=3, outdated=True), worker("i-new", used=2)
+    (action,) = decide(seen(old, new), limits, POLICY)
+    assert (type(action), getattr(action, "why", "")) == (Cordon, Why.OUTDATED)
+    # no room elsewhere: a machine is started first, the old one still takes servers
+    full = worker("i-new", used=8)
+    (action,) = decide(seen(old, full), limits, POLICY)
+    assert isinstance(action, SetDesired)
+    coming = worker("i-3", Life.BOOTING, launched=NOW - 30)
+    assert decide(seen(old, full, coming), limits, POLICY) == []
+
+
+def test_at_the_limit_an_outdated_worker_goes_when_it_is_empty_and_not_before() -> None:
+    limits = Limits(max_nodes=2, headroom=2)
+    full = worker("i-new", used=8)
+    assert decide(seen(worker("i-old", used=3, outdated=True), full), limits, POLICY) == []
+    (action,) = decide(seen(worker("i-old", outdated=True), full), limits, POLICY)
+    assert (type(action), getattr(action, "why", "")) == (Cordon, Why.OUTDATED)
+
+
+def test_at_the_limit_a_closed_outdated_worker_is_opened_again_for_those_who_wait() -> None:
+    limits = Limits(max_nodes=2, headroom=0)
+    closed = worker("i-old", Life.CORDONED, why=Why.OUTDATED, marked_at=NOW - 60, used=3)
+    actions = decide(seen(closed, worker("i-new", used=8), pending=pending(2)), limits, POLICY)
+    assert [type(action) for action in actions] == [Activate]
+    # where a machine may be started, one is
+    more = Limits(max_nodes=3, headroom=0)
+    actions = decide(seen(closed, worker("i-new", used=8), pending=pending(2)), more, POLICY)
+    assert [type(action) for action in actions] == [SetDesired]
+
+
+def test_a_whole_outdated_fleet_is_replaced_machine_by_machine() -> None:
+    limits = Limits(max_nodes=4, headroom=1, min_nodes=2)
+    old = [worker(f"i-{n}", outdated=True) for n in range(2)]
+    # nothing new yet: one is started for the headroom, none is closed
+    (action,) = decide(seen(*old), limits, POLICY)
+    assert isinstance(action, SetDesired)
+    assert action.desired == 3
+    # the new one is there: the old ones, empty, are closed, and the minimum is kept
+    actions = decide(seen(*old, worker("i-new")), limits, POLICY)
+    assert [getattr(a, "why", "") for a in actions if isinstance(a, Cordon)] == [Why.OUTDATED] * 2
+
+
+def test_a_broken_machine_stays_while_paused_where_the_group_would_only_start_another() -> None:
+    late = worker("i-1", Life.BOOTING, launched=NOW - 9000)
+    at_minimum = (group(1, min_size=1),)
+    limits = Limits(min_nodes=1, max_nodes=3, headroom=0)
+    paused = seen(late, groups=at_minimum, failures=3, last_failure=NOW - 60)
+    assert not [a for a in decide(paused, limits, POLICY) if isinstance(a, Terminate)]
+    over = seen(late, groups=at_minimum, failures=3, last_failure=NOW - 1801)
+    assert [a for a in decide(over, limits, POLICY) if isinstance(a, Terminate)]

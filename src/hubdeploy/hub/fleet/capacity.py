@@ -64,7 +64,8 @@ class Supply:
     """Nodes and their memory against the limits: all that exist and those asked for."""
     free_up: int = 0
     free_coming: int = 0
-    """Free slots left, of the usual user's size."""
+    free_outdated: int = 0
+    """Free slots left, of the usual user's size; ``free_up`` is without the outdated machines'."""
 
 
 def given_up(worker: Worker, observation: Observation, limits: Limits) -> bool:
@@ -112,7 +113,12 @@ def supply(observation: Observation, limits: Limits, policy: Policy) -> Supply:
         result.memory += missing * group.memory
         coming.extend(new_bin(group) for _ in range(missing))
     _lay_in(result, observation, limits)
-    result.free_up = sum(item.slots(policy) for item in up)
+    for item in up:
+        free = item.slots(policy)
+        if item.worker is not None and item.worker.outdated:
+            result.free_outdated += free
+        else:
+            result.free_up += free
     result.free_coming = sum(item.slots(policy) for item in coming)
     return result
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from hubdeploy.config.names import TAG_DEPLOYMENT, TAG_ROLE, Names, Role
+from hubdeploy.config.names import TAG_DEPLOYMENT, TAG_ROLE, TAG_TEMPLATE, Names, Role
 from hubdeploy.errors import AwsError
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Instance:
     launched: float
     address: str
     spot: bool = False
-    group: str = ""
+    template: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +66,7 @@ class RawGroup:
     max_size: int
     types: tuple[str, ...]
     members: Mapping[str, Member]
+    template: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,6 +332,9 @@ def _group(raw: Mapping[str, Any]) -> RawGroup:
             )
             for member in raw.get("Instances") or ()
         },
+        template=next(
+            (str(tag["Value"]) for tag in raw.get("Tags") or () if tag["Key"] == TAG_TEMPLATE), ""
+        ),
     )
 
 
@@ -345,5 +349,5 @@ def _instance(raw: Mapping[str, Any]) -> Instance:
         launched=launched.timestamp() if isinstance(launched, datetime) else 0.0,
         address=raw.get("PrivateIpAddress", ""),
         spot=raw.get("InstanceLifecycle") == "spot",
-        group=tags.get("aws:autoscaling:groupName", ""),
+        template=tags.get(TAG_TEMPLATE, ""),
     )

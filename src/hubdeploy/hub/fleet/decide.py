@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from hubdeploy.config.limits import Limits, show_size
-from hubdeploy.hub.fleet.capacity import Supply, supply, wanted_headroom
+from hubdeploy.hub.fleet.capacity import Supply, allowed_machines, supply, wanted_headroom
 from hubdeploy.hub.fleet.grow import at_least, grow
 from hubdeploy.hub.fleet.model import (
     Action,
@@ -27,7 +27,7 @@ from hubdeploy.hub.fleet.model import (
     Terminate,
 )
 from hubdeploy.hub.fleet.retire import Lives, in_use
-from hubdeploy.hub.fleet.shrink import over_limit, shrink
+from hubdeploy.hub.fleet.shrink import close_outdated, over_limit, shrink
 
 REMEMBERED = 2000
 """How many ended instances' Chef clean-up is remembered."""
@@ -52,6 +52,7 @@ def decide(observation: Observation, limits: Limits, policy: Policy) -> list[Act
         actions = grow(observation, limits, policy, have, lives, short, actions)
     else:
         actions += shrink(observation, limits, policy, have, lives)
+    actions += close_outdated(observation, limits, have, actions)
     actions += at_least(observation, limits, policy, have, lives, actions)
     actions += over_limit(observation, limits, have, actions)
     return actions
@@ -88,6 +89,9 @@ def _shortage(
     short = [*have.uncovered, *have.displaced]
     waiting = len(observation.pending) - len(have.refused)
     free = have.free_up + have.free_coming
+    if not any(allowed_machines(group, have, limits)[0] for group in observation.groups):
+        # places on machines to be replaced will have to do, when no new one may be started
+        free += have.free_outdated
     lacking = wanted_headroom(observation, limits, waiting) - free
     short += [
         Pending(user="", memory=policy.slot_memory, cpu=policy.slot_cpu, since=observation.now)
@@ -127,6 +131,11 @@ def learn(memory: Memory, observation: Observation, actions: Iterable[Action]) -
         failures=failures,
         last_failure=last_failure,
         short_since=short_since,
+        templates={
+            group.template: memory.templates.get(group.template, observation.now)
+            for group in observation.groups
+            if group.template
+        },
         chef_left=tuple(name for name in left if name and name not in done),
         chef_done=tuple(done)[-REMEMBERED:],
     )

@@ -48,14 +48,7 @@ def grow(
     short: list[Pending],
     actions: list[Action],
 ) -> list[Action]:
-    reused = list(_reuse(observation, short))
-    again = {action.instance for action in reused}
-    # a worker that is taken back must not be ended by the same decision
-    kept = [a for a in actions if getattr(a, "instance", "") not in again]
-    for action in actions:
-        if isinstance(action, Terminate) and action.instance in again and action.decrement:
-            lives.desired[action.group] += 1
-    actions = kept + list(reused)
+    actions = _with(list(_reuse(observation, short, Why.SURPLUS)), actions, lives)
     if not short:
         return actions
     counts, hopeless = choose(short, observation.groups)
@@ -74,7 +67,12 @@ def grow(
     if not _settled(observation, policy):
         actions.append(Hold(reason=f"{_people(short)}; waits for more to come in"))
         return actions
-    if observation.failures >= policy.failures_in_a_row:
+    bound = {g.name: allowed_machines(g, have, limits)[0] for g in observation.groups}
+    if any(count > bound[name] for name, count in counts.items()):
+        # better an old kind of machine than none
+        actions = _with(list(_reuse(observation, short, Why.OUTDATED)), actions, lives)
+        counts, _ = choose(short, observation.groups)
+    if counts and observation.failures >= policy.failures_in_a_row:
         counts = _after_failures(observation, limits, policy, counts, have, actions)
     for group in observation.groups:
         wanted = counts.get(group.name, 0)
@@ -87,6 +85,16 @@ def grow(
         if count:
             actions += _more(group, count, lives, have, reason=_people(short))
     return actions
+
+
+def _with(reused: list[Activate], actions: list[Action], lives: Lives) -> list[Action]:
+    """*actions* and *reused*, without the steps that would end a worker that is taken back."""
+    again = {action.instance for action in reused}
+    for action in actions:
+        if isinstance(action, Terminate) and action.instance in again and action.decrement:
+            lives.desired[action.group] += 1
+    kept = [action for action in actions if getattr(action, "instance", "") not in again]
+    return kept + list(reused)
 
 
 def _people(short: list[Pending]) -> str:
@@ -146,13 +154,13 @@ def _more(group: Group, count: int, lives: Lives, have: Supply, *, reason: str) 
     yield SetDesired(reason=reason, group=group.name, desired=desired, before=live)
 
 
-def _reuse(observation: Observation, short: list[Pending]) -> Iterator[Activate]:
-    """Take back workers about to be ended before starting new ones; shortens *short*."""
+def _reuse(observation: Observation, short: list[Pending], why: Why) -> Iterator[Activate]:
+    """Take back workers closed because of *why* before starting new ones; shortens *short*."""
     workers = [
         worker
         for worker in observation.workers
         if worker.life in (Life.CORDONED, Life.DRAINING)
-        and worker.why is Why.SURPLUS
+        and worker.why is why
         and not worker.spot_notice
         and worker.in_group
     ]

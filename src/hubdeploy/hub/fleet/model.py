@@ -35,6 +35,7 @@ class Why(StrEnum):
     SURPLUS = "surplus"
     OPERATOR = "operator"
     LIMIT = "limit"
+    OUTDATED = "outdated"
     SPOT = "spot"
 
 
@@ -49,7 +50,8 @@ class Worker:
     ``marked_at`` is when it was cordoned; ``empty_since`` is None while it has servers or is not
     active; ``down_since`` is when the swarm first called it down; ``ready`` means that the machine
     itself says it has joined and pulled the image; ``trouble`` is what it said when it failed.
-    ``in_group`` is False once it has left its auto scaling group.
+    ``in_group`` is False once it has left its auto scaling group; ``outdated``: the launch template
+    has changed since, so that it is replaced as it becomes empty.
     """
 
     instance: str
@@ -74,6 +76,7 @@ class Worker:
     ready: bool = False
     trouble: str = ""
     node_down: bool = False
+    outdated: bool = False
 
     @property
     def name(self) -> str:
@@ -98,7 +101,8 @@ class Group:
 
     ``types`` are preferred first: with several, a new machine is counted as one of the first,
     which all others have to equal or exceed. ``price`` compares groups (any unit);
-    ``launch_error`` is the newest failed scaling activity since the last success.
+    ``launch_error`` is the newest failed scaling activity since the last success; ``template`` is
+    the digest of what its machines have to be.
     """
 
     name: str
@@ -110,6 +114,7 @@ class Group:
     cpu: int
     price: float = 1.0
     launch_error: str = ""
+    template: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -272,7 +277,8 @@ class Memory:
     harm: machines then stay a little longer).
 
     ``empty_since``, ``down_since`` by worker; ``chef_left`` are ended instances whose Chef node is
-    still to be deleted, ``chef_done`` those done (bounded).
+    still to be deleted, ``chef_done`` those done (bounded); ``templates`` is when each group's
+    template was first seen.
     """
 
     empty_since: dict[str, float] = field(default_factory=dict)
@@ -280,5 +286,6 @@ class Memory:
     failures: int = 0
     last_failure: float = 0.0
     short_since: float | None = None
+    templates: dict[str, float] = field(default_factory=dict)
     chef_left: tuple[str, ...] = ()
     chef_done: tuple[str, ...] = ()

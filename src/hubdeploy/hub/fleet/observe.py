@@ -164,7 +164,21 @@ def _worker(
         ready=phase == Phase.READY,
         trouble=(detail or "it says that it failed") if failed else "",
         node_down=node is not None and not node.ready,
+        outdated=_outdated(now, instance, group, cloud, memory),
     )
+
+
+def _outdated(
+    now: float, instance: Instance, group: str, cloud: CloudFacts, memory: Memory
+) -> bool:
+    """Whether it was launched before its group's template became what it is now.
+
+    One that was launched later and still differs is let be: replacing it would never end.
+    """
+    wanted = next((raw.template for raw in cloud.groups if raw.name == group), "")
+    if not wanted or not instance.template or instance.template == wanted:
+        return False
+    return instance.launched < memory.templates.get(wanted, now)
 
 
 def _leaving(member: Member) -> bool:
@@ -244,6 +258,7 @@ def _group(
         cpu=size.cpu if size else 0,
         price=float(size.memory if size else 1) or 1.0,
         launch_error=cloud.launch_errors.get(raw.name, ""),
+        template=raw.template,
     )
 
 

@@ -37,6 +37,7 @@ WORDS = {
     Why.SURPLUS: "it is surplus",
     Why.OPERATOR: "an admin asked for it",
     Why.LIMIT: "the fleet is above its limit",
+    Why.OUTDATED: "a newer kind of machine replaces it",
     Why.SPOT: "its spot instance is being taken back",
 }
 
@@ -161,11 +162,14 @@ class Lives:
     def _end(self, worker: Worker, reason: str, *, failed: bool = False) -> Iterator[Action]:
         if not worker.in_group:
             return
-        if worker.protected:
-            yield Unprotect(reason=reason, instance=worker.instance, group=worker.group)
         group = self.groups.get(worker.group)
         # a group at its own minimum refuses to shrink: it will then start another one itself
         decrement = group is not None and self.desired[group.name] > group.min_size
+        if failed and not decrement and self._paused():
+            # ending it would make the group start the next one that fails
+            return
+        if worker.protected:
+            yield Unprotect(reason=reason, instance=worker.instance, group=worker.group)
         if decrement:
             self.desired[worker.group] -= 1
         yield Terminate(
@@ -175,6 +179,11 @@ class Lives:
             decrement=decrement,
             failed=failed,
         )
+
+    def _paused(self) -> bool:
+        seen, policy = self.observation, self.policy
+        lately = seen.now - seen.last_failure < policy.pause
+        return lately and seen.failures >= policy.failures_in_a_row
 
     def _forget(self, worker: Worker) -> Iterator[Action]:
         if worker.node and not worker.node_down:

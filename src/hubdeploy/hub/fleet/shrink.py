@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hubdeploy.config.limits import Limits
-from hubdeploy.hub.fleet.capacity import Bin, Supply, slots, wanted_headroom
+from hubdeploy.hub.fleet.capacity import Bin, Supply, allowed_machines, slots, wanted_headroom
 from hubdeploy.hub.fleet.model import (
     Action,
     Cordon,
@@ -41,6 +41,7 @@ def shrink(
         and not in_use(item.worker)
         and item.worker.instance
         and item.worker.in_group
+        and not item.worker.outdated
     ]
     nodes = len(have.up)
     for item in sorted(idle, key=_launch_order):
@@ -96,6 +97,36 @@ def _shrink_missing(
             desired=lives.desired[group.name],
             before=group.desired,
         )
+
+
+def close_outdated(
+    observation: Observation, limits: Limits, have: Supply, actions: list[Action]
+) -> Iterator[Action]:
+    """Let machines of an older launch template run empty, while newer ones have the places.
+
+    One in use is closed only while there is room elsewhere; an empty one also when no machine may
+    be started beside it, since ending it is then what makes room for its replacement.
+    """
+    touched = {getattr(action, "instance", "") for action in actions}
+    wanted = wanted_headroom(observation, limits, len(observation.pending))
+    room = any(allowed_machines(group, have, limits)[0] for group in observation.groups)
+    for item in sorted(have.up, key=_launch_order):
+        worker = item.worker
+        if worker is None or not worker.outdated or not worker.in_group or item.taken:
+            continue
+        if worker.instance in touched:
+            continue
+        if in_use(worker):
+            close = have.free_up >= max(1, wanted)
+        else:
+            close = have.free_up >= wanted or not room
+        if close:
+            yield Cordon(
+                reason="a newer kind of machine replaces it",
+                instance=worker.instance,
+                node=worker.node,
+                why=Why.OUTDATED,
+            )
 
 
 def over_limit(

@@ -34,6 +34,7 @@ WHY = {
     Why.SURPLUS: "surplus",
     Why.OPERATOR: "by an admin",
     Why.LIMIT: "above a limit",
+    Why.OUTDATED: "to be replaced",
     Why.SPOT: "spot notice",
 }
 
