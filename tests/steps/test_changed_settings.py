@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from hubdeploy.aws.inventory import tags_of
+from hubdeploy.config.names import TAG_TEMPLATE
 from hubdeploy.errors import ConfigError
 from hubdeploy.pipeline.change import Action, Change
 from hubdeploy.pipeline.runner import PipelineFailed
 from hubdeploy.steps.machine import TAG_RELEASE
-from hubdeploy.steps.template import TAG_TEMPLATE
 from tests.plugins.aws import CloudAccount
 from tests.steps.rig import Rig
 
@@ -209,3 +209,30 @@ def test_workers_know_the_template_that_they_came_from(rig: Rig, cloud: CloudAcc
     (group,) = cloud.aws.pages("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups")
     assert [item["InstanceId"] for item in group["Instances"]] == [worker["InstanceId"]]
     assert tags_of(instance)[TAG_TEMPLATE] != tags_of(group)[TAG_TEMPLATE]
+
+
+def test_new_tags_reach_every_resource_that_can_carry_them(rig: Rig, cloud: CloudAccount) -> None:
+    rig.up(tags={"team": "science"})
+    assert rig.plan(tags={"team": "science"}) == []
+    names, ssm = rig.names, cloud.client("ssm")
+    (repository,) = cloud.client("ecr").describe_repositories()["repositories"]
+    (zone,) = cloud.client("servicediscovery").list_namespaces()["Namespaces"]
+    (alarm, *_) = cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    (log_group, *_) = cloud.client("logs").describe_log_groups()["logGroups"]
+    found = {
+        "ecr": cloud.client("ecr").list_tags_for_resource(resourceArn=repository["repositoryArn"]),
+        "names": cloud.client("servicediscovery").list_tags_for_resource(ResourceARN=zone["Arn"]),
+        "alarm": cloud.client("cloudwatch").list_tags_for_resource(ResourceARN=alarm["AlarmArn"]),
+        "logs": cloud.client("logs").list_tags_for_resource(
+            resourceArn=log_group["arn"].removesuffix(":*")
+        ),
+        "parameter": {
+            "Tags": ssm.list_tags_for_resource(
+                ResourceType="Parameter", ResourceId=names.parameters.limits
+            )["TagList"]
+        },
+        "access point": cloud.client("efs").describe_access_points()["AccessPoints"][0],
+        "group": cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"][0],
+    }
+    missing = [kind for kind, item in found.items() if tags_of(item).get("team") != "science"]
+    assert missing == []

@@ -30,6 +30,7 @@ def all_steps(ctx: Context) -> list[Step[Any]]:
         registry,
         release,
         routing,
+        tagging,
         template,
         waits,
     )
@@ -65,6 +66,7 @@ def all_steps(ctx: Context) -> list[Step[Any]]:
         template.Template,
         group.Group,
         alarms.Alarms,
+        tagging.Tags,
         waits.ChefReady,
         waits.Published,
         waits.LeaderReady,

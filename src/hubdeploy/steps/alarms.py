@@ -79,8 +79,11 @@ class Alarms(Part[dict[str, dict[str, Any]]]):
         return {f"{self.names.prefix}-alarm-{name}": alarm for name, alarm in found.items()}
 
     def changes(self, observed: dict[str, dict[str, Any]]) -> Changes:
-        for name, alarm in self.wanted().items():
-            resource = f"alarm.{name.removeprefix(f'{self.names.prefix}-alarm-')}"
+        prefix = f"{self.names.prefix}-alarm-"
+        wanted = self.wanted()
+        self.outputs["alarms"] = {name: f"alarm.{name.removeprefix(prefix)}" for name in wanted}
+        for name, alarm in wanted.items():
+            resource = self.outputs["alarms"][name]
             apply = partial(self._put, name, resource, alarm)
             seen = observed.get(name)
             if seen is None:

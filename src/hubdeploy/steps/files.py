@@ -240,7 +240,13 @@ class FileSystem(Part[dict[str, Any]]):
     def _access_point(self, observed: dict[str, Any], file_system: str) -> Changes:
         points = observed.get("points", [])
         if points:
-            self.outputs["access_point"] = points[0]["AccessPointId"]
+            point = points[0]["AccessPointId"]
+            self.outputs["access_point"] = point
+            yield from self.retag(
+                tags_of(points[0]),
+                self.tags("files.homes"),
+                lambda new: self.settle("efs", "tag_resource", ResourceId=point, Tags=pairs(new)),
+            )
         else:
             self.outputs["access_point"] = yield self.create(
                 "files.homes",

@@ -186,6 +186,20 @@ class Subnets(Part[dict[str, dict[str, Any]]]):
         return str(made["Subnet"]["SubnetId"])
 
     def destroy(self, observed: dict[str, dict[str, Any]]) -> Changes:
+        # what a service left behind when it let go holds a subnet for ever
+        for item in self.ctx.inventory.ec2("describe_network_interfaces", "NetworkInterfaces"):
+            if item["Status"] == "available":
+                interface = item["NetworkInterfaceId"]
+                yield self.delete(
+                    "interface",
+                    f"interface {interface}",
+                    partial(
+                        self.remove,
+                        "ec2",
+                        "delete_network_interface",
+                        NetworkInterfaceId=interface,
+                    ),
+                )
         for item in observed.values():
             subnet_id = item["SubnetId"]
             yield self.delete(
