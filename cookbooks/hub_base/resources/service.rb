@@ -14,8 +14,6 @@ property :unit_section, Hash, default: {}, description: 'Further lines of [Unit]
 property :service_section, Hash, required: true, description: '[Service]'
 property :wanted_by, String, default: 'multi-user.target', description: 'What pulls the unit in'
 property :watches, Array, default: [], description: 'Files that the daemon reads at its start'
-property :attempts, Integer, default: 1, description: 'How often the start is tried'
-property :pause, Integer, default: 5, description: 'Seconds between two tries'
 
 action :run do
   description = new_resource.about
@@ -33,8 +31,6 @@ action :run do
   end
 
   service name do
-    retries new_resource.attempts - 1
-    retry_delay new_resource.pause
     action %i[enable start]
   end
 
