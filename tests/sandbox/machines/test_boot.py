@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from hubdeploy.sandbox.imds import RoleKeys
+from hubdeploy.sandbox.machines import cleanup
 from tests.plugins.machines import Lab, LabMachine
 
 pytestmark = pytest.mark.docker
@@ -171,3 +174,42 @@ def test_four_machines_boot_together_in_seconds(lab: Lab) -> None:
     started = time.monotonic()
     lab.boot_all(4)
     assert time.monotonic() - started < 60
+
+
+def test_python_packages_install_without_a_network(lab: Lab) -> None:
+    machine = lab.boot()
+    machine.out(
+        "python3 -m venv /opt/v && /opt/v/bin/pip install -q boto3 jupyterhub"
+        " && /opt/v/bin/jupyterhub --version && /opt/v/bin/pip check",
+        timeout=120,
+    )
+    assert machine.run("/opt/v/bin/pip install -q not-a-package-of-ours").code != 0
+
+
+def test_programs_on_a_machine_call_no_other_aws(lab: Lab) -> None:
+    machine = lab.boot()
+    call = (
+        "python3 -c \"import boto3; boto3.client('sts', region_name='eu-central-1', "
+        "aws_access_key_id='x', aws_secret_access_key='y').get_caller_identity()\""
+    )
+    tried = machine.run(call).stderr.splitlines()[-1]
+    assert "502" in tried, "the router answers; this test's sandbox has no AWS behind it"
+    unset = machine.run(f"unset AWS_ENDPOINT_URL; {call}")
+    assert "Could not connect" in unset.stderr.splitlines()[-1]
+
+
+def test_everything_of_a_crashed_sandbox_is_found_by_labels(lab: Lab) -> None:
+    with tempfile.TemporaryDirectory(prefix="lab-") as folder:
+        crashed = Lab(lab.client, lab.images, Path(folder))
+        crashed.boot(crashed.spec(volumes={"vol-1": "/dev/sdf"}))
+        crashed.machines.close(remove=False)  # the server is gone, its machines run on
+        left = cleanup.leftovers(lab.client, sandbox=crashed.name)
+        kinds = [line.split()[0] for line in left]
+        assert kinds == ["container", "container", "network", "volume", "volume", "volume"]
+        anonymous = {volume.name for volume in lab.client.volumes.list()}
+        cleanup.remove_all(lab.client, sandbox=crashed.name, keep_files=True)
+        assert cleanup.leftovers(lab.client, sandbox=crashed.name) == [f"volume {crashed.name}-efs"]
+        cleanup.remove_all(lab.client, sandbox=crashed.name)
+        assert cleanup.leftovers(lab.client, sandbox=crashed.name) == []
+        remaining = {volume.name for volume in lab.client.volumes.list()}
+        assert len(anonymous - remaining) >= 5, "the machine's own Docker volumes went too"
