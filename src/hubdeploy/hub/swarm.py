@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import requests
 from docker.errors import APIError, DockerException
 
-from hubdeploy.hub.placement import NodeView, node_views
+from hubdeploy.config.names import LABEL_USER
+from hubdeploy.hub.placement import NodeView, node_views, pinned_to, request_of
 
 log = logging.getLogger(__name__)
 
@@ -79,12 +80,39 @@ class Snapshot:
 
     def put(self, service: Json) -> None:
         """Lay a service that was just created or changed over the listing."""
-        self.services[service["Spec"]["Name"]] = service
-        self._views = None
+        name = service["Spec"]["Name"]
+        before = self.services.get(name)
+        self.services[name] = service
+        if before is None:
+            # a burst of starts must not add up thousands of tasks anew for each
+            self._views = _with(self._views, service)
+        elif before["Spec"]["TaskTemplate"] != service["Spec"]["TaskTemplate"]:
+            self._views = None
 
     def drop(self, name: str) -> None:
         self.services.pop(name, None)
         self._views = None
+
+
+def _with(views: list[NodeView] | None, service: Json) -> list[NodeView] | None:
+    """*views* with what a new service reserves on the node that it is pinned to."""
+    template = service["Spec"]["TaskTemplate"]
+    node = pinned_to(template)
+    if views is None or not node:
+        return views
+    wanted = request_of(template)
+    user = (service["Spec"].get("Labels") or {}).get(LABEL_USER, "")
+    return [
+        replace(
+            view,
+            memory_reserved=view.memory_reserved + wanted.memory,
+            cpu_reserved=view.cpu_reserved + wanted.cpu,
+            users=tuple(sorted((*view.users, user))) if user else view.users,
+        )
+        if view.id == node
+        else view
+        for view in views
+    ]
 
 
 class Swarm:
