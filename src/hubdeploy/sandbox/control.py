@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 from hubdeploy.errors import SandboxError
 
 log = logging.getLogger(__name__)
-Say = Callable[[str], None]
+Say = Callable[[str], object]
 
 START_DEADLINE = 60.0
 STOP_DEADLINE = 120.0
@@ -85,6 +85,15 @@ class Sandbox:
         if response.status != 200:
             raise SandboxError(f"the sandbox {self.name} refused {path}: {answer.get('error')}")
         return answer
+
+    def shell(self, instance_id: str) -> list[str]:
+        """The program that opens a shell in a machine."""
+        if self.kind == "simulated":
+            raise SandboxError(
+                "simulated machines have no shell",
+                hint="hubdeploy run --sandbox tries the few commands that they know",
+            )
+        return ["docker", "exec", "-it", f"{self.name}-{instance_id}", "bash", "-l"]
 
     def directions(self) -> list[str]:
         """Where to go once the deployment is up, one line each."""
