@@ -19,7 +19,7 @@ from tests.steps.rig import Rig
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 MOST_DEATHS = 250
-LATE = (9, 31, 53, 75, 95)
+LATE = (23, 53, 87)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from hubdeploy.config.names import TAG_RESOURCE
 from hubdeploy.errors import AwsError, ConfigError
 from hubdeploy.pipeline.change import Changes, FieldChange, Unknown
 from hubdeploy.steps.base import Part, token
-from hubdeploy.steps.routing import allocate, release
+from hubdeploy.steps.nat import allocate, release
 
 GIB = 1 << 30
 ADDRESS = "address.leader"
