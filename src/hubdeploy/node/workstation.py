@@ -209,6 +209,7 @@ def watch(cloud: Cloud) -> None:
 
 def _tell(cloud: Cloud, error: HubdeployError) -> None:
     try:
-        phases.put(cloud, Phase.FAILED, f"cookbooks and roles: {error}")
+        # not `failed`: that would mean that only a new machine can help
+        phases.put(cloud, Phase.CONFIGURING, f"again in a moment, after: {error}")
     except HubdeployError as another:
         log.warning("the phase could not be written: %s", another)
