@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from tests.plugins.dockerswarm import Cluster, Json, Script
+from tests.plugins.dockerrules import INFO, Json
+from tests.plugins.dockerswarm import Cluster, Script
 
 T = TypeVar("T")
 
@@ -175,7 +176,7 @@ class FakeSwarm:
                     {"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "20.10.24"}
                 )
             case ("GET", "info"):
-                return web.json_response(cluster.info())
+                return web.json_response(INFO)
             case ("GET", "nodes"):
                 return web.json_response(list(cluster.nodes.values()))
             case ("GET", "nodes", node):

@@ -6,13 +6,22 @@ import asyncio
 import contextlib
 import copy
 import json
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-Json = dict[str, Any]
+from tests.plugins.dockerrules import (
+    Json,
+    in_sequence,
+    meets,
+    new_id,
+    notebook,
+    now,
+    reserved,
+    shown,
+    times,
+)
+
 ENDED = {"complete", "shutdown", "failed", "rejected", "remove", "orphaned"}
 WAY = ("assigned", "accepted", "preparing", "ready", "starting", "running")
 GIB = 1 << 30
@@ -45,15 +54,6 @@ class Script:
             and self.image in ("", image)
             and self.node in ("", node)
         )
-
-
-def _now() -> str:
-    text = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".")
-    return f"{text}Z"
-
-
-def _id() -> str:
-    return secrets.token_hex(13)[:25]
 
 
 class Cluster:
@@ -105,8 +105,7 @@ class Cluster:
         self.nodes[node] = {
             "ID": node,
             "Version": self._version(),
-            "CreatedAt": _now(),
-            "UpdatedAt": _now(),
+            **times(),
             "Spec": {"Labels": labels or {}, "Role": role, "Availability": availability},
             "Description": {
                 "Hostname": node,
@@ -137,12 +136,12 @@ class Cluster:
 
     def update_node(self, node: str, version: int, spec: Json) -> None:
         found = self.node(node)
-        _in_sequence(found, version)
+        in_sequence(found, version)
         found["Spec"] = {"Labels": {}, **spec}
         self._node_changed(found)
 
     def _node_changed(self, node: Json) -> None:
-        node["Version"], node["UpdatedAt"] = self._version(), _now()
+        node["Version"], node["UpdatedAt"] = self._version(), now()
         down = node["Status"]["State"] == "down"
         if down or node["Spec"]["Availability"] == "drain":
             for task in list(self.tasks.values()):
@@ -170,13 +169,6 @@ class Cluster:
                 self._state(task, "orphaned", "node was removed")
         self._wake.set()
 
-    def info(self) -> Json:
-        return {
-            "Name": "stand-in",
-            "ServerVersion": "20.10.24",
-            "Swarm": {"LocalNodeState": "active", "ControlAvailable": True, "NodeID": "leader"},
-        }
-
     # --- services -------------------------------------------------------------------------------
 
     def create(self, spec: Json) -> str:
@@ -186,10 +178,9 @@ class Cluster:
         if (spec["TaskTemplate"].get("RestartPolicy") or {}).get("Condition") != "none":
             raise RuntimeError("the stand-in swarm knows only the restart policy 'none'")
         service: Json = {
-            "ID": _id(),
+            "ID": new_id(),
             "Version": self._version(),
-            "CreatedAt": _now(),
-            "UpdatedAt": _now(),
+            **times(),
             "Spec": copy.deepcopy(spec),
             "Endpoint": {"Spec": copy.deepcopy(spec.get("EndpointSpec") or {})},
         }
@@ -205,8 +196,8 @@ class Cluster:
 
     def update(self, name: str, version: int, spec: Json) -> None:
         service = self.service(name)
-        _in_sequence(service, version)
-        service["Version"], service["UpdatedAt"] = self._version(), _now()
+        in_sequence(service, version)
+        service["Version"], service["UpdatedAt"] = self._version(), now()
         service["Spec"] = copy.deepcopy(spec)
         for task in self.tasks_of(spec["Name"]):
             if task["Status"]["State"] not in ENDED:
@@ -255,7 +246,7 @@ class Cluster:
     def task(self, task: str) -> Json:
         if task not in self.tasks:
             raise LookupError(f"task {task} not found")
-        return _shown(self.tasks[task])
+        return shown(self.tasks[task])
 
     def list_tasks(self, filters: str) -> list[Json]:
         wanted = json.loads(filters) if filters else {}
@@ -268,18 +259,17 @@ class Cluster:
         if "node" in wanted:
             ids = {self.node(name)["ID"] for name in wanted["node"]}
             found = [task for task in found if task.get("NodeID") in ids]
-        return [_shown(task) for task in found]
+        return [shown(task) for task in found]
 
     def _new_task(self, service: Json) -> None:
         task: Json = {
-            "ID": _id(),
+            "ID": new_id(),
             "Version": self._version(),
-            "CreatedAt": _now(),
-            "UpdatedAt": _now(),
+            **times(),
             "Spec": copy.deepcopy(service["Spec"]["TaskTemplate"]),
             "ServiceID": service["ID"],
             "Slot": 1,
-            "Status": {"Timestamp": _now(), "State": "new", "Message": "created"},
+            "Status": {"Timestamp": now(), "State": "new", "Message": "created"},
             "DesiredState": "running",
             "stand-in": Script(),
             "ports": copy.deepcopy((service["Spec"].get("EndpointSpec") or {}).get("Ports") or []),
@@ -291,12 +281,12 @@ class Cluster:
     def _state(
         self, task: Json, state: str, message: str, *, err: str = "", exit_code: int | None = None
     ) -> None:
-        task["Version"], task["UpdatedAt"] = self._version(), _now()
-        status: Json = {"Timestamp": _now(), "State": state, "Message": message}
+        task["Version"], task["UpdatedAt"] = self._version(), now()
+        status: Json = {"Timestamp": now(), "State": state, "Message": message}
         if err:
             status["Err"] = err
         if exit_code is not None or state == "running":
-            status["ContainerStatus"] = {"ContainerID": _id(), "ExitCode": exit_code or 0}
+            status["ContainerStatus"] = {"ContainerID": new_id(), "ExitCode": exit_code or 0}
         if state == "running":
             status["PortStatus"] = {"Ports": task["ports"]}
         task["Status"] = status
@@ -365,12 +355,12 @@ class Cluster:
         if node["Status"]["State"] != "ready" or node["Spec"]["Availability"] != "active":
             return "unavailable"
         for constraint in (task["Spec"].get("Placement") or {}).get("Constraints") or ():
-            if not _meets(node, constraint):
+            if not meets(node, constraint):
                 return "constraints"
         size = node["Description"]["Resources"]
         for key in ("MemoryBytes", "NanoCPUs"):
-            taken = sum(_reserved(other, key) for other in self._on(node["ID"]))
-            if taken + _reserved(task, key) > size[key]:
+            taken = sum(reserved(other, key) for other in self._on(node["ID"]))
+            if taken + reserved(task, key) > size[key]:
                 return "resources"
         wanted = {p["PublishedPort"] for p in task["ports"] if p.get("PublishMode") == "host"}
         used = {p["PublishedPort"] for t in self._on(node["ID"]) for p in t["ports"]}
@@ -402,48 +392,5 @@ class Cluster:
         for port in task["ports"]:
             with contextlib.suppress(OSError):
                 self._listening[task["ID"]] = await asyncio.start_server(
-                    _notebook, address, port["PublishedPort"]
+                    notebook, address, port["PublishedPort"]
                 )
-
-
-async def _notebook(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers any request as a notebook server's /api does."""
-    body = b'{"version": "2.14.0"}'
-    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-        await reader.readuntil(b"\r\n\r\n")
-        head = (
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-JupyterHub-Version: 6.1.1\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
-        writer.write(head.encode() + body)
-        await writer.drain()
-    writer.close()
-
-
-def _shown(task: Json) -> Json:
-    return {key: value for key, value in task.items() if key not in ("stand-in", "ports", "name")}
-
-
-def _in_sequence(found: Json, version: int) -> None:
-    if found["Version"]["Index"] != version:
-        raise RuntimeError("rpc error: code = Unknown desc = update out of sequence")
-
-
-def _reserved(task: Json, key: str) -> int:
-    reserved = (task["Spec"].get("Resources") or {}).get("Reservations") or {}
-    return int(reserved.get(key) or 0)
-
-
-def _meets(node: Json, constraint: str) -> bool:
-    equal = "==" in constraint
-    name, _, value = constraint.partition("==" if equal else "!=")
-    name, value = name.strip(), value.strip()
-    if name.startswith("node.labels."):
-        actual = node["Spec"]["Labels"].get(name.removeprefix("node.labels."), "")
-    else:
-        actual = {
-            "node.id": node["ID"],
-            "node.role": node["Spec"]["Role"],
-            "node.hostname": node["Description"]["Hostname"],
-        }[name]
-    return (actual == value) is equal
