@@ -51,7 +51,7 @@ class Engine:
         return int(self.client.info().get("CgroupVersion") or 1)
 
 
-def connect(*, state: Path, progress: Callable[[str], None] = log.info) -> Engine:
+def connect(*, state: Path, progress: Callable[[str], object] = log.info) -> Engine:
     """Find a running engine, or start one.
 
     ``state`` is a directory of the sandbox's; the record of a started engine and its log go

@@ -31,7 +31,7 @@ from hubdeploy.sandbox.machines import commands, registry
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[str], None]
+Progress = Callable[[str], object]
 _BUILDER_LABEL = "hubdeploy.image-build"
 _REGISTRY = "docker-registry serve /usr/local/etc/registry.yml"
 _PULL_TIMEOUT = 30
