@@ -43,7 +43,9 @@ class Running(Fleet):
     def nodes(self) -> dict[str, dict[str, str]]:
         """Swarm nodes by address, as the leader's agent tells."""
         facts = json.loads(self.machines[Role.LEADER].out("hubdeploy-node doctor"))
-        return {one["address"]: one for one in facts["nodes"]}
+        # the living one last: an address may have had several nodes
+        nodes = sorted(facts["nodes"], key=lambda one: one["state"] == "ready")
+        return {one["address"]: one for one in nodes}
 
     def chef_names(self) -> set[str]:
         """Nodes and clients on the Chef server."""
@@ -158,18 +160,16 @@ def test_the_logs_of_a_boot_reach_cloudwatch(fleet: Running) -> None:
     eventually(there, what="the worker's boot in CloudWatch", seconds=30)
 
 
-def test_a_reboot_keeps_the_worker_what_it_was(fleet: Running) -> None:
+def test_a_restarted_worker_is_a_worker_again(fleet: Running) -> None:
     worker = fleet.machines[Role.WORKER]
-    name = f"demo-worker-{worker.id}"
-    node = fleet.nodes()[worker.address]["id"]
     fleet.lab.machines.reboot(worker.id)
     worker.wait("running")
+    fleet.until(Role.WORKER, worker, "ready", seconds=180)
+    # a container is rebooted by being halted, which is an end of life: it came back as a new node
     eventually(
         lambda: fleet.nodes().get(worker.address, {}).get("state") == "ready", what="rejoined"
     )
-    fleet.until(Role.WORKER, worker, "ready", seconds=120)
-    assert fleet.nodes()[worker.address]["id"] == node
-    assert name in fleet.chef_names()
+    assert f"demo-worker-{worker.id}" in fleet.chef_names()
 
 
 def test_workers_follow_a_rebuilt_leader_by_themselves(fleet: Running) -> None:
