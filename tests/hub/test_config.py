@@ -152,6 +152,14 @@ def test_the_limits_that_are_shown_hold_and_the_settings_fill_the_rest(tmp_path:
     fleet = next(s for s in c.JupyterHub.services if s["name"] == "fleet")
     told = json.loads(fleet["environment"]["HUBDEPLOY_FLEET"])
     assert Limits.from_mapping(told["limits"]).max_concurrent_users == 30
+    assert Limits.from_mapping(told["limits"]).max_nodes == 4
+
+
+def test_node_counts_may_stand_in_the_configuration_too(tmp_path: Path) -> None:
+    c = configured(tmp_path, hub_settings(), max_nodes=9, headroom=5)
+    fleet = next(s for s in c.JupyterHub.services if s["name"] == "fleet")
+    told = Limits.from_mapping(json.loads(fleet["environment"]["HUBDEPLOY_FLEET"])["limits"])
+    assert (told.max_nodes, told.headroom, told.idle_after) == (9, 5, 600)
 
 
 def test_a_hub_restart_leaves_servers_and_sessions_alone(tmp_path: Path) -> None:

@@ -217,7 +217,13 @@ def test_a_server_that_ended_by_itself_is_over_and_cleared_away(
     swarm.end_task("nb-gus", exit_code=137)
     until(lambda: gus.server() is None)
     assert "nb-gus" not in swarm.services()
-    assert "ran out of memory (it had 1 GiB)" in hub.log.read_text()
+    words = "ran out of memory (it had 1 GiB)"
+    assert words in hub.log.read_text()
+    # its user reads it on the page that is there in the server's place, until the next start
+    assert words in gus._request("GET", "/hub/user/gus/lab", check=False).text
+    gus.start()
+    gus.stop()
+    assert words not in gus._request("GET", "/hub/user/gus/lab", check=False).text
 
 
 def test_servers_outlive_a_restart_of_the_hub_also_on_their_way(

@@ -27,7 +27,7 @@ from hubdeploy.errors import ConfigError
 from hubdeploy.hub import authenticators, profiles
 from hubdeploy.hub.admission import FLEET_URL
 from hubdeploy.hub.fleet.wiring import hub_service
-from hubdeploy.hub.progress import Times, needed_timeout
+from hubdeploy.hub.progress import Times, last_words, needed_timeout
 from hubdeploy.hub.secrets import Secrets
 from hubdeploy.hub.spawner import HubSpawner
 
@@ -36,6 +36,7 @@ DOCTOR_USER = "hubdeploy-doctor"
 CONCURRENT_SPAWNS = 500
 """More starts than this at once are asked to come back; each costs the hub next to nothing, and a
 whole class has to be able to wait for its machines together."""
+COUNTS = ("min_nodes", "max_nodes", "headroom", "idle_after", "join_deadline")
 LIMITS = ("max_cluster_memory", "max_concurrent_users", "max_disk_utilization")
 
 
@@ -98,11 +99,9 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _limits(c: Any, settings: Mapping[str, Any]) -> Limits:
     """What ``c.HubFleet`` says, over what the settings say."""
-    shown = {name: c.HubFleet[name] for name in LIMITS if name in c.HubFleet}
-    merged = {**(settings.get("limits") or {}), **shown}
-    workers = settings.get("workers") or {}
-    known = ("min_nodes", "max_nodes", "headroom", "idle_after", "join_deadline")
-    counts = {name: int(workers[name]) for name in known if name in workers}
+    merged = {**(settings.get("limits") or {}), **(settings.get("workers") or {})}
+    merged.update({name: c.HubFleet[name] for name in (*LIMITS, *COUNTS) if name in c.HubFleet})
+    counts = {name: int(merged[name]) for name in COUNTS if name in merged}
     values = {
         "max_cluster_memory": parse_size(merged.get("max_cluster_memory") or 0),
         "max_concurrent_users": int(merged.get("max_concurrent_users") or 0),
@@ -278,4 +277,5 @@ def _pages(c: Any, settings: Mapping[str, Any]) -> None:
         "hd_title": hub.get("title") or "JupyterHub",
         "hd_logo": hub.get("logo") or "",
         "hd_native": hub["authenticator"]["kind"] == "native",
+        "hd_last_words": last_words,
     }

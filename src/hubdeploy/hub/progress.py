@@ -209,3 +209,13 @@ class Waiting:
         if self.notes:
             text += f". {self.notes[-1]}"
         return {"progress": self.percent(), "message": text}
+
+
+ENDED: dict[tuple[str, str], str] = {}
+"""(user, server) to why it ended by itself, until its next start; in memory only."""
+
+
+def last_words(user: Any) -> dict[str, str]:
+    """Why servers of *user* (the hub's, or None) ended by themselves, by server name, for pages."""
+    who = user.name if user else ""
+    return {server: text for (owner, server), text in ENDED.items() if owner == who}

@@ -27,7 +27,7 @@ from hubdeploy.hub import engine, homes, profiles
 from hubdeploy.hub.admission import FLEET_URL, Admission, ask_fleet, ask_limits, local_answer
 from hubdeploy.hub.launch import Launcher, LaunchError
 from hubdeploy.hub.placement import Request
-from hubdeploy.hub.progress import Times, Waiting
+from hubdeploy.hub.progress import ENDED, Times, Waiting
 from hubdeploy.hub.service import NANO, Bind, Server, service_name
 from hubdeploy.hub.swarm import PASSING, Json, Snapshot, Swarm
 from hubdeploy.hub.tasks import COMING, Sighting, Stage, explain
@@ -150,6 +150,7 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
         """Address and port of the running notebook. SpawnException says why there is none."""
         if self._chosen is None:
             self.choose(self.user_options or {})
+        ENDED.pop((self.user.name, self.name), None)
         self._waiting = Waiting(self.times, time.monotonic, image=self.image)
         deadline = time.monotonic() + max(1.0, self.start_timeout - SPARE)
         try:
@@ -345,6 +346,7 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
         if seen.stage in (*COMING, Stage.LOST):
             text = why or text
         self.log.warning("%s: %s", self._log_name, text)
+        ENDED[self.user.name, self.name] = text
         await self.launcher.discard()
         return text
 
