@@ -32,6 +32,7 @@ COMMANDS = (
     "ssh",
     "run",
     "open_",
+    "cookbooks",
     "policy",
     "config",
     "secret",

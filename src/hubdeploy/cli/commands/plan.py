@@ -24,9 +24,12 @@ def plan(
     as_json: options.Json = False,
 ) -> None:
     """Show what `up` would create, change or replace; also finds what was changed by hand."""
+    from dataclasses import asdict
+
     from hubdeploy.cli.deployment import open_deployment
     from hubdeploy.cli.output import console, emit
     from hubdeploy.cli.views import plan_dict, show_plan
+    from hubdeploy.operate import cost
     from hubdeploy.pipeline import runner
     from hubdeploy.steps import all_steps
 
@@ -40,10 +43,14 @@ def plan(
         say=console(stderr=True).print,
     )
     outcome = runner.plan(all_steps(opened.context(planning=True)))
+    estimate = cost.read(opened.config, aws=opened.aws)
     if as_json:
-        emit("plan", plan_dict(outcome))
+        emit("plan", {**plan_dict(outcome), "cost": asdict(estimate)})
     else:
-        show_plan(outcome, console())
+        out = console()
+        show_plan(outcome, out)
+        for line in estimate.lines():
+            out.print(line, markup=False, soft_wrap=True)
     if detailed_exitcode and outcome.mutations:
         raise typer.Exit(2)
 
