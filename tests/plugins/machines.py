@@ -146,7 +146,7 @@ class Lab:
         for _ in range(20):
             cidr = f"10.{random.randint(100, 190)}.{random.randint(0, 255)}.0/24"
             try:
-                self.machines.vpc(cidr)
+                self.machines.services.vpc(cidr)
             except SandboxError:
                 continue
             return cidr

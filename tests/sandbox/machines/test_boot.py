@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
@@ -104,7 +105,7 @@ def test_aws_names_resolve_to_the_sandbox_or_to_nothing(lab: Lab, machine: LabMa
 
 
 def test_units_and_logins_know_the_sandboxes_endpoint(lab: Lab, machine: LabMachine) -> None:
-    wanted = lab.machines.vpc(lab.cidr).endpoint
+    wanted = lab.machines.services.vpc(lab.cidr).endpoint
     assert machine.out("systemd-run --pipe -q env | grep ^AWS_ENDPOINT_URL") == (
         f"AWS_ENDPOINT_URL={wanted}"
     )
@@ -159,6 +160,27 @@ def test_shutdown_units_still_have_metadata_when_an_instance_is_terminated(lab: 
     assert witness.out("cat /sandbox/efs/left") == leaver.id
     names = {found.name for found in lab.client.containers.list(all=True)}
     assert leaver.container not in names
+
+
+def test_an_address_is_handed_on_while_its_last_owner_still_shuts_down(lab: Lab) -> None:
+    first = lab.boot()
+    first.put(
+        "/etc/systemd/system/slow.service",
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\nExecStop=sleep 2\n",
+    )
+    first.out("systemctl daemon-reload; systemctl start slow")
+    heir = dataclasses.replace(lab.spec(), private_ip=first.address)
+    lab.machines.terminate(first.id)
+    second = lab.boot(heir)
+    assert second.address == first.address
+    assert second.out(f"curl -sf {METADATA}/meta-data/instance-id") == second.id
+
+
+def test_an_instance_that_is_terminated_while_it_boots_goes_at_once(lab: Lab) -> None:
+    machine = lab.start()
+    lab.machines.terminate(machine.id)
+    machine.wait("gone", seconds=30)
+    assert not lab.client.containers.list(all=True, filters={"name": machine.container})
 
 
 def test_a_new_server_takes_up_what_an_earlier_one_left(lab: Lab) -> None:

@@ -80,6 +80,17 @@ def run(
     )
 
 
+def journal(client: docker.DockerClient, container: str, *, lines: int) -> str:
+    """The end of the system's journal; empty where the machine is gone or off."""
+    try:
+        found = client.containers.get(container)
+        _, output = found.exec_run(["journalctl", "--no-pager", "-o", "short", "-n", str(lines)])
+    except (APIError, NotFound) as error:
+        log.debug("no journal of %s: %s", container, error)
+        return ""
+    return output.decode(errors="replace") if isinstance(output, bytes) else ""
+
+
 def _kill(client: docker.DockerClient, container: str, identity: str) -> None:
     try:
         client.containers.get(container).exec_run([_RUN, "--kill", identity])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import logging
 import os
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from hubdeploy.sandbox.engine import SANDBOX_LABEL
 from hubdeploy.sandbox.machines import sizes
 from hubdeploy.sandbox.machines.interface import MachineSpec
 from hubdeploy.sandbox.machines.network import PART_LABEL, Vpc
+
+log = logging.getLogger(__name__)
 
 SPEC_LABEL = f"{SANDBOX_LABEL}.spec"
 INSTANCE_LABEL = f"{SANDBOX_LABEL}.instance"
@@ -98,6 +102,36 @@ def decode(label: str) -> MachineSpec:
     fields["key_names"] = tuple(fields["key_names"])
     fields["public_keys"] = tuple(fields["public_keys"])
     return MachineSpec(**fields)
+
+
+def existing(client: docker.DockerClient, *, sandbox: str) -> Iterator[tuple[MachineSpec, bool]]:
+    """The sandbox's machines in the engine, and whether each runs."""
+    query: dict[str, str | list[str] | bool] = {
+        "label": [f"{SANDBOX_LABEL}={sandbox}", INSTANCE_LABEL]
+    }
+    for found in client.containers.list(all=True, filters=query):
+        try:
+            spec = decode(found.labels[SPEC_LABEL])
+        except (KeyError, ValueError, TypeError) as error:
+            log.warning("container %s is not a machine of this version: %s", found.name, error)
+            continue
+        yield spec, found.status == "running"
+
+
+def write_volumes(
+    folder: Path, volumes: Mapping[str, str], *, size_of: Callable[[str], int]
+) -> None:
+    """Tell a machine its EBS volumes (id -> device), for ``sandbox-volumes`` in the image.
+
+    ``folder`` is the machine's own; ``size_of`` gives GiB.
+    """
+    entries = folder / "volumes"
+    entries.mkdir(parents=True, exist_ok=True)
+    for entry in entries.iterdir():
+        if entry.name not in volumes:
+            entry.unlink()
+    for volume, device in volumes.items():
+        (entries / volume).write_text(f"{device} {size_of(volume)}\n")
 
 
 def create(

@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import docker
 from docker.errors import APIError, DockerException, NotFound
-from tenacity import retry, retry_if_not_result, stop_after_delay, wait_fixed
+from tenacity import retry, retry_if_exception, retry_if_not_result, stop_after_delay, wait_fixed
 
 from hubdeploy.errors import SandboxError
 from hubdeploy.sandbox.engine import SANDBOX_LABEL
 from hubdeploy.sandbox.images import catalog
 from hubdeploy.sandbox.images.build import Images
 from hubdeploy.sandbox.imds import MetadataServer, RoleKeys
-from hubdeploy.sandbox.machines import cleanup, commands, container, network, registry
+from hubdeploy.sandbox.machines import cleanup, commands, container, network
 from hubdeploy.sandbox.machines.interface import CommandResult, MachineSpec, State
-from hubdeploy.sandbox.machines.relay import Relay
+from hubdeploy.sandbox.machines.services import CloudView, Services
 
 log = logging.getLogger(__name__)
 
@@ -34,28 +34,6 @@ STOP_TIMEOUT = 20
 """Seconds that an orderly shutdown may take, as EC2 gives an instance a while."""
 _REBOOT_EXIT = 129
 """What a container's init ends with when its system asked for a reboot (SIGHUP)."""
-
-
-class CloudView(Protocol):
-    """What the machines need from the embedded AWS."""
-
-    def endpoint(self) -> tuple[str, int] | None:
-        """Host and port on loopback where it listens."""
-
-    def role_keys(self, spec: MachineSpec) -> RoleKeys | None:
-        """Fresh credentials of the instance's role."""
-
-    def addresses(self, name: str) -> list[str] | None:
-        """Addresses of a name in Cloud Map or of a file system's mount targets.
-
-        Empty: such a name would be AWS's, and is not there; None: not AWS's at all.
-        """
-
-    def volume_size(self, volume_id: str) -> int:
-        """GiB."""
-
-    def image_user(self, image_id: str) -> str:
-        """The login that the AMI's cloud-init makes: ``admin`` or ``ubuntu``."""
 
 
 @dataclasses.dataclass
@@ -98,21 +76,17 @@ class DockerMachines:
         self._images = images or Images(client)
         self._changed = changed
         self._machines: dict[str, _Machine] = {}
-        self._vpcs: dict[str, network.Vpc] = {}
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._closed = threading.Event()
-        run = state / "run"
-        if len(str(run)) > 80:
-            raise SandboxError(
-                f"the sandbox's directory has too long a path for sockets: {state}",
-                hint="set XDG_STATE_HOME to a shorter one",
-            )
-        run.mkdir(parents=True, exist_ok=True)
-        run.chmod(0o700)
-        self._run = run
-        self._registry = registry.Registry(state / "registry", tls=run / "tls")
-        self._metadata = MetadataServer(run / "metadata.sock", self)
-        self._way = Relay(run / "aws.sock", cloud.endpoint)
+        self.services = Services(
+            client,
+            sandbox=sandbox,
+            state=state,
+            cloud=cloud,
+            images=self._images,
+            instances=self.found,
+        )
+        self._metadata = MetadataServer(self.services.run / "metadata.sock", self)
         for part in ("efs", "ebs"):
             client.volumes.create(
                 f"{sandbox}-{part}", labels={SANDBOX_LABEL: sandbox, network.PART_LABEL: part}
@@ -147,7 +121,10 @@ class DockerMachines:
         self._order(instance_id, self._reboot)
 
     def terminate(self, instance_id: str) -> None:
-        self._order(instance_id, self._terminate)
+        machine = self._machines.get(instance_id)
+        if machine is not None:
+            machine.ending = True  # a boot that still waits gives up
+            self._begin(machine, self._terminate)
 
     def crash(self, instance_id: str) -> None:
         """The machine loses its power, for rehearsing faults; it stays off."""
@@ -209,53 +186,14 @@ class DockerMachines:
 
     def console(self, instance_id: str, *, lines: int = 200) -> str:
         """What the machine's system has logged; empty when it is gone."""
-        try:
-            found = self._client.containers.get(self.container_name(instance_id))
-            _, output = found.exec_run(
-                ["journalctl", "--no-pager", "-o", "short", "-n", str(lines)]
-            )
-        except (NotFound, APIError):
-            return ""
-        return output.decode(errors="replace") if isinstance(output, bytes) else ""
+        return commands.journal(self._client, self.container_name(instance_id), lines=lines)
 
     def container_name(self, instance_id: str) -> str:
         return container.name_of(self._sandbox, instance_id)
 
-    # ---- the registry ----------------------------------------------------------------------------
-
     def publish(self, image: str, reference: str, *, cidr: str) -> None:
-        """Make an image of the engine pullable as *reference* on the machines of a VPC.
-
-        *image* is a tag or id, e.g. ``catalog.notebook().tag``; the rehearsal's own images are
-        in the registry already and only get one more name, which takes no time.
-        """
-        wanted = registry.parse(reference)
-        self.answer_for(wanted.hosts)
-        port = self.vpc(cidr).registry_port
-        stored = catalog.stored(image)
-        if stored is None or not registry.copy(stored, wanted, port=port):
-            registry.push(self._client, image, wanted, port=port)
-
-    def answer_for(self, hosts: Iterable[str]) -> None:
-        """The registry answers under these host names, e.g. an account's ECR host, from now on."""
-        if self._registry.answer_for(hosts):
-            for vpc in list(self._vpcs.values()):
-                self._client.containers.get(vpc.router_container).exec_run(
-                    ["nginx", "-c", "/usr/local/etc/nginx.conf", "-s", "reload"]
-                )
-
-    def vpc(self, cidr: str) -> network.Vpc:
-        """The VPC's network, which is made if it is not there."""
-        with self._lock:
-            if cidr not in self._vpcs:
-                self._vpcs[cidr] = network.ensure(
-                    self._client,
-                    sandbox=self._sandbox,
-                    cidr=cidr,
-                    run=self._run,
-                    image=self._images.ensure(catalog.store()),
-                )
-            return self._vpcs[cidr]
+        """See :meth:`Services.publish`."""
+        self.services.publish(image, reference, cidr=cidr)
 
     # ---- what the metadata server asks -----------------------------------------------------------
 
@@ -273,24 +211,7 @@ class DockerMachines:
         return machine.spot_notice if machine else None
 
     def names(self, name: str) -> list[str] | None:
-        """DNS inside the VPCs: instances, registry hosts, then what the embedded AWS knows.
-
-        Nothing of AWS's own ever resolves to a public address: a program that forgot the
-        sandbox's endpoint fails at once, instead of calling the real AWS.
-        """
-        if name in self._registry.hosts:
-            return [vpc.router for vpc in list(self._vpcs.values())][:1]
-        if name.endswith((".ec2.internal", ".compute.internal")):
-            host = name.partition(".")[0]
-            return [
-                machine.spec.private_ip
-                for machine in list(self._machines.values())
-                if machine.spec.hostname == host
-            ]
-        known = self._cloud.addresses(name)
-        if known is None and name.endswith((".amazonaws.com", ".api.aws", ".internal")):
-            return []
-        return known
+        return self.services.names(name)
 
     # ---- the end ---------------------------------------------------------------------------------
 
@@ -303,9 +224,8 @@ class DockerMachines:
         if remove:
             cleanup.remove_all(self._client, sandbox=self._sandbox, keep_files=keep_files)
             shutil.rmtree(self._state / "machines", ignore_errors=True)
-            shutil.rmtree(self._state / "registry", ignore_errors=True)
-            shutil.rmtree(self._run / "tls", ignore_errors=True)
-        self._way.close()
+            self.services.forget()
+        self.services.close()
         self._metadata.close()
 
     # ---- work, in each machine's own thread ------------------------------------------------------
@@ -335,9 +255,11 @@ class DockerMachines:
         self._changed()
 
     def _boot(self, machine: _Machine) -> None:
+        if machine.ending:
+            return
         spec = machine.spec
         image = self._images.ensure(catalog.machine())
-        vpc = self.vpc(spec.vpc_cidr)
+        vpc = self.services.vpc(spec.vpc_cidr)
         self._write_volumes(spec)
         container.create(
             self._client,
@@ -346,17 +268,35 @@ class DockerMachines:
             sandbox=self._sandbox,
             vpc=vpc,
             folder=self._folder(spec),
-            authority=self._registry.authority,
+            authority=self.services.authority,
             user=self._cloud.image_user(spec.image_id),
         )
-        self._container(machine).start()
+        self._power_on(machine)
+
+    def _power_on(self, machine: _Machine) -> None:
+        """Start the container, once its address is free.
+
+        AWS hands an address on as soon as an instance is terminated; the old container may still
+        be shutting down with it.
+        """
+
+        @retry(
+            retry=retry_if_exception(lambda error: "Address already in use" in str(error)),
+            stop=stop_after_delay(STOP_TIMEOUT + 10),
+            wait=wait_fixed(0.5),
+            reraise=True,
+        )
+        def start() -> None:
+            if not machine.ending:
+                self._container(machine).start()
+
+        start()
         self._await_agent(machine)
 
     def _start(self, machine: _Machine) -> None:
         if machine.state == "booting":
             machine.ending = False
-            self._container(machine).start()
-            self._await_agent(machine)
+            self._power_on(machine)
 
     def _stop(self, machine: _Machine) -> None:
         if machine.state in ("running", "booting", "failed"):
@@ -374,7 +314,6 @@ class DockerMachines:
         self._await_agent(machine)
 
     def _terminate(self, machine: _Machine) -> None:
-        machine.ending = True
         try:
             found = self._container(machine)
             # orderly, as EC2 does: units that act on a shutdown get their chance, and still have
@@ -400,7 +339,7 @@ class DockerMachines:
             retry_error_callback=lambda _state: False,
         )
         def running() -> bool:
-            if self._closed.is_set():
+            if self._closed.is_set() or machine.ending:
                 return True
             code, _ = found.exec_run(["systemctl", "is-active", "-q", "amazon-ssm-agent.service"])
             return bool(code == 0)
@@ -411,7 +350,8 @@ class DockerMachines:
             up = False
             log.info("machine %s: %s", machine.spec.instance_id, error.explanation)
         if up:
-            self._set(machine, "running")
+            if not machine.ending:
+                self._set(machine, "running")
             return
         words = found.logs(tail=5).decode(errors="replace").strip()
         raise SandboxError(f"{machine.spec.instance_id} did not boot: {words or 'no word of it'}")
@@ -425,13 +365,7 @@ class DockerMachines:
     # ---- volumes ---------------------------------------------------------------------------------
 
     def _write_volumes(self, spec: MachineSpec) -> None:
-        folder = self._folder(spec) / "volumes"
-        folder.mkdir(parents=True, exist_ok=True)
-        for entry in folder.iterdir():
-            if entry.name not in spec.volumes:
-                entry.unlink()
-        for volume, device in spec.volumes.items():
-            (folder / volume).write_text(f"{device} {self._cloud.volume_size(volume)}\n")
+        container.write_volumes(self._folder(spec), spec.volumes, size_of=self._cloud.volume_size)
 
     def _show_volumes(self, machine: _Machine) -> None:
         if machine.state == "running":
@@ -441,18 +375,10 @@ class DockerMachines:
 
     def _find(self) -> None:
         """Take up the machines that an earlier server left."""
-        query: dict[str, str | list[str] | bool] = {
-            "label": [f"{SANDBOX_LABEL}={self._sandbox}", container.INSTANCE_LABEL]
-        }
-        for found in self._client.containers.list(all=True, filters=query):
-            try:
-                spec = container.decode(found.labels[container.SPEC_LABEL])
-            except (KeyError, ValueError, TypeError) as error:
-                log.warning("container %s is not a machine of this version: %s", found.name, error)
-                continue
-            machine = _Machine(spec, state="running" if found.status == "running" else "stopped")
-            self._machines[spec.instance_id] = machine
-            self.vpc(spec.vpc_cidr)
+        for spec, running in container.existing(self._client, sandbox=self._sandbox):
+            state: State = "running" if running else "stopped"
+            self._machines[spec.instance_id] = _Machine(spec, state=state)
+            self.services.vpc(spec.vpc_cidr)
 
     def _watch(self) -> None:
         try:
