@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[str], object]
 _BUILDER_LABEL = "hubdeploy.image-build"
+_KEPT = 3
+"""Builds of one image that stay."""
 _REGISTRY = "docker-registry serve /usr/local/etc/registry.yml"
 _PULL_TIMEOUT = 30
 """Seconds for the registry's first word; where none answers, the base is debootstrapped."""
@@ -218,8 +220,13 @@ class Images:
             )
 
     def _forget_older(self, recipe: Recipe) -> None:
-        """Earlier builds of the same image go, unless a container still uses one."""
-        for image in self._client.images.list(f"{REPOSITORY}/{recipe.name}"):
+        """Of earlier builds of the same image only the last two stay, or what is in use.
+
+        Two checkouts of the project on one host would else build in turns what the other removed.
+        """
+        images = self._client.images.list(f"{REPOSITORY}/{recipe.name}")
+        images.sort(key=lambda image: str(image.attrs["Created"]), reverse=True)
+        for image in images[_KEPT:]:
             for tag in image.tags:
                 if tag.startswith(f"{REPOSITORY}/{recipe.name}:") and tag != recipe.tag:
                     with contextlib.suppress(APIError):

@@ -362,8 +362,6 @@ class DockerMachines:
     def _folder(self, spec: MachineSpec) -> Path:
         return self._state / "machines" / spec.instance_id
 
-    # ---- volumes ---------------------------------------------------------------------------------
-
     def _write_volumes(self, spec: MachineSpec) -> None:
         container.write_volumes(self._folder(spec), spec.volumes, size_of=self._cloud.volume_size)
 
@@ -392,9 +390,7 @@ class DockerMachines:
         """A machine that went down without being asked: rebooted, powered off, or killed."""
         attributes = event.get("Actor", {}).get("Attributes", {})
         machine = self._machines.get(attributes.get(container.INSTANCE_LABEL, ""))
-        if machine is None or machine.ending or self._closed.is_set():
-            return
-        if machine.state != "running":
+        if machine is None or machine.ending or machine.state != "running":
             return
         if attributes.get("exitCode") == str(_REBOOT_EXIT):
             self._set(machine, "booting")
