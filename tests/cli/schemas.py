@@ -1,0 +1,147 @@
+"""JSON Schemas of the ``--json`` outputs: what programs may rely on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TEXT = {"type": "string"}
+NUMBER = {"type": "number"}
+COUNT = {"type": "integer", "minimum": 0}
+
+
+def obj(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
+    """An object with exactly these keys, the required ones always there."""
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": sorted(required),
+        "additionalProperties": False,
+    }
+
+
+def many(item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": item}
+
+
+def named(kind: str) -> dict[str, Any]:
+    return {"const": f"hubdeploy/{kind}/1"}
+
+
+CHANGE = obj(
+    {
+        "step": TEXT,
+        "action": {"enum": ["create", "update", "replace", "delete", "keep"]},
+        "resource": TEXT,
+        "title": TEXT,
+        "reason": TEXT,
+        "disrupts": TEXT,
+        "fields": many(obj({"name": TEXT, "old": TEXT, "new": TEXT})),
+    }
+)
+COUNTS = obj(dict.fromkeys(("create", "update", "replace", "delete"), COUNT))
+MACHINE = obj(
+    dict.fromkeys(
+        (
+            "label",
+            "role",
+            "instance_id",
+            "instance_type",
+            "zone",
+            "private_ip",
+            "public_ip",
+            "state",
+            "phase",
+            "detail",
+            "since",
+            "launched",
+        ),
+        TEXT,
+    )
+)
+GROUP = obj(dict.fromkeys(("minimum", "desired", "maximum", "in_service"), COUNT))
+STATUS = {
+    "deployment": TEXT,
+    "region": TEXT,
+    "exists": {"type": "boolean"},
+    "url": TEXT,
+    "machines": many(MACHINE),
+    "group": {"anyOf": [GROUP, {"type": "null"}]},
+    "limits": {"type": "object"},
+}
+COST = {"type": "object", "required": ["idle", "full", "user_hour", "published", "problem"]}
+FINDING = obj(
+    {
+        "severity": {"enum": ["ok", "warning", "error"]},
+        "subject": TEXT,
+        "message": TEXT,
+        "hint": TEXT,
+    }
+)
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "plan": obj({"schema": named("plan"), "counts": COUNTS, "changes": many(CHANGE), "cost": COST}),
+    "up": obj(
+        {
+            "schema": named("up"),
+            "changed": {"type": "boolean"},
+            "seconds": NUMBER,
+            "counts": COUNTS,
+            "changes": many(CHANGE),
+            "status": obj(STATUS),
+        }
+    ),
+    "status": obj({"schema": named("status"), **STATUS, "cost": COST}),
+    "scale": obj(
+        {
+            "schema": named("scale"),
+            "before": {"type": "object"},
+            "after": {"type": "object"},
+            "running": COUNT,
+            "file": {"type": ["string", "null"]},
+        }
+    ),
+    "doctor": obj(
+        {
+            "schema": named("doctor"),
+            "healthy": {"type": "boolean"},
+            "checks": many(
+                obj(
+                    {
+                        "name": TEXT,
+                        "title": TEXT,
+                        "severity": {"enum": ["ok", "warning", "error"]},
+                        "seconds": NUMBER,
+                        "repaired": TEXT,
+                        "findings": many(FINDING),
+                    }
+                )
+            ),
+        }
+    ),
+    "run": obj(
+        {
+            "schema": named("run"),
+            "results": many(
+                obj(
+                    {
+                        "machine": TEXT,
+                        "instance": TEXT,
+                        "code": {"type": ["integer", "null"]},
+                        "problem": TEXT,
+                        "stdout": TEXT,
+                        "stderr": TEXT,
+                    }
+                )
+            ),
+        }
+    ),
+    "secrets": obj({"schema": named("secrets"), "set": many(TEXT), "known": many(TEXT)}),
+    "down": obj(
+        {
+            "schema": named("down"),
+            "seconds": NUMBER,
+            "counts": COUNTS,
+            "changes": many(CHANGE),
+            "left": many(TEXT),
+        }
+    ),
+}

@@ -1,0 +1,164 @@
+"""The whole life of a deployment by commands, each a process of its own, machines simulated."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from tests.cli.schemas import SCHEMAS
+
+HUBDEPLOY = Path(sys.executable).with_name("hubdeploy")
+pytestmark = pytest.mark.timeout(300)
+
+
+class Terminal:
+    """A folder with a configuration, in which commands are run."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.config = folder / "hubdeploy.toml"
+        self.config.write_text(
+            f'# ours\nname = "{name}"\nregion = "eu-central-1"\n[hub]\nadmins = ["ada"]\n'
+            "[workers]\nmin_nodes = 1 # enough\nmax_nodes = 6\n"
+        )
+
+    def __call__(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+        return subprocess.run(
+            [HUBDEPLOY, *words, "--sandbox"],
+            cwd=self.folder,
+            env={**env, "XDG_STATE_HOME": str(self.folder / "state"), "NO_COLOR": "1"},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+
+    def json(self, kind: str, *words: str) -> dict[str, Any]:
+        ran = self(*words, "--json")
+        found: dict[str, Any] = json.loads(ran.stdout)
+        jsonschema.validate(found, SCHEMAS[kind])
+        return found
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    folder = tmp_path_factory.mktemp("terminal")
+    made = Terminal(folder, f"sim{os.getpid()}")
+    ran = made("up", "--machines", "simulated", "--yes")
+    try:
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        yield made
+    finally:
+        made("down", "--yes", "--delete-files", made.name)
+
+
+def test_up_ends_with_the_machines_and_the_next_steps(terminal: Terminal) -> None:
+    again = terminal("up", "--yes")
+    assert again.returncode == 0
+    assert "Nothing to change" in again.stdout
+    assert "worker/1" in again.stdout
+    assert "hubdeploy scale --sandbox" in again.stdout
+    assert "simulated" in again.stdout
+    assert max(len(line) for line in again.stdout.splitlines()) <= 160
+
+
+def test_every_json_output_is_as_its_schema_says(terminal: Terminal) -> None:
+    assert terminal.json("up", "up", "--yes")["changed"] is False
+    assert terminal.json("status", "status")["exists"] is True
+    assert terminal.json("plan", "plan")["changes"] == []
+    assert terminal.json("doctor", "doctor")["checks"]
+    assert terminal.json("run", "run", "echo hi")["results"]
+    assert "hub/admin-password" in terminal.json("secrets", "secret", "list")["known"]
+
+
+def test_nothing_to_change_is_exit_code_0_and_something_2(terminal: Terminal) -> None:
+    assert terminal("plan", "--detailed-exitcode").returncode == 0
+    text = terminal.config.read_text()
+    try:
+        terminal.config.write_text(text.replace("max_nodes = 6", "max_nodes = 7"))
+        ran = terminal("plan", "--detailed-exitcode")
+        assert ran.returncode == 2
+        assert "6 -> 7" in ran.stdout
+    finally:
+        terminal.config.write_text(text)
+
+
+def test_scale_holds_at_once_and_in_the_file_with_its_comments(terminal: Terminal) -> None:
+    text = terminal.config.read_text()
+    done = terminal.json("scale", "scale", "--max-nodes", "9", "--min-nodes", "2")
+    assert (done["before"]["max_nodes"], done["after"]["max_nodes"]) == (6, 9)
+    assert terminal.config.read_text() == text.replace("max_nodes = 6", "max_nodes = 9").replace(
+        "min_nodes = 1 # enough", "min_nodes = 2 # enough"
+    )
+    group = terminal.json("status", "status")["group"]
+    assert (group["minimum"], group["maximum"]) == (2, 9)
+    refused = terminal("scale", "--min-nodes", "20")
+    assert refused.returncode != 0
+    assert "error:" in refused.stderr
+    terminal("scale", "--max-nodes", "6", "--min-nodes", "1")
+    assert terminal.config.read_text() == text
+
+
+def test_a_secret_goes_in_by_stdin_and_comes_out_alone(terminal: Terminal) -> None:
+    stored = terminal("secret", "set", "hub/shared-password", stdin="open sesame\n")
+    assert stored.returncode == 0
+    assert "sesame" not in stored.stdout + stored.stderr
+    assert terminal("secret", "show", "hub/shared-password").stdout == "open sesame\n"
+
+
+def test_the_log_of_a_run_holds_its_calls_and_no_secret(terminal: Terminal) -> None:
+    terminal("secret", "set", "hub/shared-password", stdin="open sesame\n")
+    terminal("secret", "show", "hub/shared-password")
+    logs = sorted((terminal.folder / "state/hubdeploy/logs").glob("*.log"))
+    assert logs
+    assert all(path.stat().st_mode & 0o077 == 0 for path in logs)
+    text = "".join(path.read_text() for path in logs)
+    assert "ssm.PutParameter" in text
+    assert "sesame" not in text
+
+
+def test_what_cannot_be_changed_is_refused_by_name(terminal: Terminal) -> None:
+    text = terminal.config.read_text()
+    try:
+        terminal.config.write_text(text + '[network]\ncidr = "10.60.0.0/16"\n')
+        ran = terminal("plan")
+        assert ran.returncode != 0
+        assert "network.cidr" in ran.stderr
+        assert "Traceback" not in ran.stderr
+    finally:
+        terminal.config.write_text(text)
+
+
+def test_without_a_terminal_nobody_is_taken_to_agree(terminal: Terminal) -> None:
+    ran = terminal("down")
+    assert ran.returncode == 2
+    assert "--yes" in ran.stderr
+    assert terminal.json("status", "status")["exists"] is True
+
+
+def test_down_leaves_the_files_and_the_next_up_finds_them(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    own = Terminal(tmp_path_factory.mktemp("own"), f"own{os.getpid()}")
+    try:
+        assert own("up", "--machines", "simulated", "--yes").returncode == 0
+        gone = own.json("down", "down", "--yes")
+        assert gone["left"] == []
+        (kept,) = [c for c in gone["changes"] if c["action"] == "keep"]
+        assert own("status").returncode != 0
+        again = own.json("up", "up", "--machines", "simulated", "--yes")
+        made = [c["resource"] for c in again["changes"] if c["action"] == "create"]
+        assert kept["resource"] not in made
+        assert own("down", "--yes", "--delete-files", "another").returncode == 2
+    finally:
+        own("down", "--yes", "--delete-files", own.name)
+    assert "No sandbox is running" in own("down", "--yes").stdout
