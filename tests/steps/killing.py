@@ -6,6 +6,7 @@ JSON lines on standard input; each is answered by the exit code of its process.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -15,6 +16,18 @@ from typing import Any
 
 DIED = 77
 """Exit code of a process that died at the call it was told to die at."""
+SERVICES = (
+    "autoscaling",
+    "cloudwatch",
+    "ec2",
+    "ecr",
+    "efs",
+    "iam",
+    "logs",
+    "s3",
+    "servicediscovery",
+    "ssm",
+)
 _READS = ("Describe", "Get", "List", "Head")
 
 
@@ -84,11 +97,20 @@ def _work(job: dict[str, Any]) -> int:
 
 def _serve() -> None:
     import boto3  # noqa: F401 - before the first fork
+    import botocore.loaders
 
     import hubdeploy.steps.waits  # noqa: F401
+    from hubdeploy.aws.session import Aws
     from hubdeploy.steps.artifacts import packed
 
     packed()
+    # the services' models are parsed here once, instead of in every process that is to die
+    botocore.loaders.create_loader = functools.cache(botocore.loaders.create_loader)
+    warm = Aws(
+        region="eu-central-1", endpoint_url="http://127.0.0.1:9", credentials=("a", "b", None)
+    )
+    for service in SERVICES:
+        warm.client(service)
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
