@@ -227,6 +227,20 @@ def test_docker_failing_in_passing_is_borne(swarm: FakeSwarm) -> None:
     assert len(swarm.services()) == 1
 
 
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_creation_that_fails_in_passing_is_tried_again(swarm: FakeSwarm, status: int) -> None:
+    swarm.fault(Fault(times=2, path="/services/create", status=status))
+    assert run(swarm, lambda hub: launch(hub, server())).stage is Stage.RUNNING
+    assert len(swarm.services()) == 1
+
+
+def test_a_creation_that_docker_refuses_is_not_tried_again(swarm: FakeSwarm) -> None:
+    swarm.fault(Fault(times=9, path="/services/create", status=400, message="invalid reference"))
+    with pytest.raises(LaunchError, match="invalid reference"):
+        run(swarm, lambda hub: launch(hub, server()))
+    assert swarm.requests.count(("POST", "/services/create")) == 1
+
+
 @pytest.mark.parametrize("loss", ["down", "drain", "gone"])
 def test_a_running_server_that_lost_its_machine_gets_another(swarm: FakeSwarm, loss: str) -> None:
     async def walk(hub: Swarm) -> tuple[Sighting, Sighting]:
@@ -282,75 +296,6 @@ def test_a_server_that_ended_by_itself_is_not_brought_back(swarm: FakeSwarm) -> 
     seen = run(swarm, walk)
     assert (seen.stage, seen.exit_code) == (Stage.ENDED, 1)
     assert len(swarm.tasks("nb-alice")) == 1
-
-
-def test_removal_waits_for_the_container(swarm: FakeSwarm) -> None:
-    swarm.script(Script(stop_delay=1.0))
-
-    async def walk(hub: Swarm) -> float:
-        await launch(hub, server())
-        begun = time.monotonic()
-        await Launcher(hub, "nb-alice").remove()
-        return time.monotonic() - begun
-
-    assert 1.0 <= run(swarm, walk) < 5.0
-    assert swarm.tasks() == []
-
-
-def test_removal_does_not_wait_for_a_machine_that_is_down(swarm: FakeSwarm) -> None:
-    async def walk(hub: Swarm) -> float:
-        seen = await launch(hub, server())
-        await asyncio.to_thread(swarm.set_node, seen.node, state="down")
-        begun = time.monotonic()
-        await Launcher(hub, "nb-alice").remove()
-        return time.monotonic() - begun
-
-    assert run(swarm, walk) < 3.0
-    assert swarm.services() == {}
-
-
-def test_removal_is_bounded(swarm: FakeSwarm) -> None:
-    swarm.script(Script(stop_delay=60))
-
-    async def walk(hub: Swarm) -> float:
-        await launch(hub, server())
-        begun = time.monotonic()
-        await Launcher(hub, "nb-alice", stop_deadline=1.0).remove()
-        return time.monotonic() - begun
-
-    assert 1.0 <= run(swarm, walk) < 4.0
-
-
-def test_removal_bears_passing_errors_and_what_is_gone_already(swarm: FakeSwarm) -> None:
-    async def walk(hub: Swarm) -> None:
-        await launch(hub, server())
-        await asyncio.to_thread(
-            swarm.fault, Fault(times=2, path="/services", method="DELETE", status=500)
-        )
-        await Launcher(hub, "nb-alice").remove()
-        await Launcher(hub, "nb-alice").remove()
-
-    run(swarm, walk)
-    assert swarm.services() == {}
-
-
-def test_a_cancelled_start_leaves_nothing_behind(swarm: FakeSwarm) -> None:
-    async def walk(hub: Swarm) -> None:
-        launcher = Launcher(hub, "nb-alice")
-        await hub.snapshot()
-        swarm.latency = 0.4
-        going = asyncio.ensure_future(
-            launcher.launch(server(), admit=admit_all, deadline=time.monotonic() + PATIENCE)
-        )
-        await asyncio.sleep(0.2)
-        going.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await going
-        await launcher.remove()
-
-    run(swarm, walk)
-    swarm.wait(lambda: ("POST", "/services/create") in swarm.requests)
-    assert swarm.services() == {}
 
 
 def test_a_refusal_by_the_limits_creates_nothing(swarm: FakeSwarm) -> None:

@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 import hubdeploy
-from hubdeploy.hub.client import HubClient, HubClientError
+from hubdeploy.hub import walk
+from hubdeploy.hub.client import DOCTOR_USER, HubClient, HubClientError
 from hubdeploy.sandbox.images import catalog
-from tests.plugins.hubprocess import ADMIN_PASSWORD, USER_PASSWORD, hub_settings
+from tests.plugins.hubprocess import ADMIN_PASSWORD, DOCTOR_TOKEN, USER_PASSWORD, hub_settings
 from tests.plugins.machines import (  # noqa: F401
     Lab,
     LabMachine,
@@ -160,11 +161,12 @@ def _install(leader: LabMachine) -> None:
     container = leader.lab.client.containers.get(leader.container)
     container.put_archive("/", buffer.getvalue())
     leader.out("mkdir -p /srv/hubdeploy /etc/hubdeploy && python3 -m venv /opt/hub")
-    leader.out(f"/opt/hub/bin/pip install -q {PACKAGES}", timeout=180)
+    leader.out(f"/opt/hub/bin/pip install -q --no-compile {PACKAGES}", timeout=180)
     secrets = "/srv/hubdeploy/secrets"
     leader.out(f"PYTHONPATH=/opt/src /opt/hub/bin/python -m hubdeploy.hub.secrets {secrets}")
     leader.put(f"{secrets}/shared-password", USER_PASSWORD)
     leader.put(f"{secrets}/admin-password", ADMIN_PASSWORD)
+    leader.put(f"{secrets}/doctor-token", DOCTOR_TOKEN)
     leader.put("/etc/hubdeploy/jupyterhub_config.py", CONFIG.format(address=leader.address))
     hub = "/opt/hub/bin/jupyterhub -f /etc/hubdeploy/jupyterhub_config.py"
     for name, command in (("proxy", PROXY), ("hub", hub)):
@@ -214,6 +216,14 @@ def test_a_notebook_runs_and_its_files_stay(
     ann.open_lab()
     assert ann.read("kept.txt") == b"still here"
     assert room.leader.out("stat -c '%u:%g %a' /efs/home/ann") == "1000:100 700"
+
+
+def test_the_health_check_walks_from_start_to_stop(room: Classroom) -> None:
+    client = HubClient(room.url, DOCTOR_USER, token=DOCTOR_TOKEN)
+    found = walk.walk(client, seconds=120)
+    assert found.ok, found
+    assert list(found.steps) == ["hub", "start", "lab", "cell", "file", "stop"]
+    assert f"nb-{DOCTOR_USER}" not in room.docker("service ls --format '{{.Name}}'")
 
 
 def test_users_share_a_worker_but_not_their_folders(

@@ -22,7 +22,16 @@ from hubdeploy.hub import service as services
 from hubdeploy.hub.placement import NodeView, NoFit, Placement, Request, place, request_of
 from hubdeploy.hub.progress import Waiting
 from hubdeploy.hub.service import Server, Spot
-from hubdeploy.hub.swarm import PASSING, Json, Snapshot, Swarm, provisional, status_of
+from hubdeploy.hub.swarm import (
+    PASSING,
+    Json,
+    Snapshot,
+    Swarm,
+    is_passing,
+    provisional,
+    reason_of,
+    status_of,
+)
 from hubdeploy.hub.tasks import (
     COMING,
     Sighting,
@@ -31,6 +40,7 @@ from hubdeploy.hub.tasks import (
     is_hopeless,
     is_on,
     sight,
+    too_late,
 )
 
 log = logging.getLogger(__name__)
@@ -41,6 +51,8 @@ SLOW_STEP = 1.0
 """The same while a machine boots."""
 SETTLE = 3.0
 """Seconds that swarm gets to place a task before the hub chooses again."""
+CREATE_DEADLINE = 20.0
+"""Seconds within which a creation that failed in passing is tried again."""
 MOST_REFUSALS = 3
 """So many machines may refuse a server before its user is told."""
 MOST_MOVES = 5
@@ -126,18 +138,34 @@ class Launcher:
     async def _create(self, kwargs: dict[str, Any]) -> None:
         # a start that is cancelled must not leave a creation behind that nobody knows of: the
         # thread goes on, and remove() waits for it
-        self._creating = asyncio.ensure_future(self.swarm.call("create_service", **kwargs))
+        self._creating = asyncio.ensure_future(self._create_once(kwargs))
         self._planned_at = self._clock()
         try:
-            answer = await asyncio.shield(self._creating)
+            made = await asyncio.shield(self._creating)
         except PASSING as error:
             self.swarm.forget(self.name)
             raise LaunchError(
-                f"Docker did not take the server ({_reason(error)}).", reason="docker"
+                f"Docker did not take the server ({reason_of(error)}).", reason="docker"
             ) from error
         service = provisional(self.name, services.as_api(kwargs))
-        service["ID"] = answer["ID"]
+        service["ID"] = made
         self.swarm.expect(service)
+
+    async def _create_once(self, kwargs: dict[str, Any]) -> str:
+        """The new service's id. An attempt that failed in passing may have worked all the same:
+        what Docker lists decides whether there is another."""
+        failed = False
+        async for attempt in self._retrying(CREATE_DEADLINE):
+            with attempt:
+                if failed:
+                    there = (await self.swarm.call("services", {"name": self.name})) or []
+                    same = [s for s in there if s["Spec"]["Name"] == self.name]
+                    if same:
+                        return str(same[0]["ID"])
+                failed = True
+                answer = await self.swarm.call("create_service", **kwargs)
+                return str(answer["ID"])
+        raise AssertionError("the last attempt's error is raised")
 
     async def _clear_left_over(self) -> None:
         snapshot = await self.swarm.snapshot(max_age=1.0)
@@ -163,7 +191,7 @@ class Launcher:
             try:
                 snapshot, seen = await self.look()
             except PASSING as error:
-                log.warning("%s: Docker does not answer (%s)", self.name, _reason(error))
+                log.warning("%s: Docker does not answer (%s)", self.name, reason_of(error))
                 seen, snapshot = last or Sighting(stage=Stage.PLACING), None
             if self.waiting is not None:
                 self.waiting.see(seen)
@@ -172,7 +200,7 @@ class Launcher:
             if snapshot is not None:
                 await self._further(snapshot, seen, image=image, memory=memory)
             if self._clock() >= deadline:
-                raise LaunchError(_too_late(seen, image=image, memory=memory), reason="timeout")
+                raise LaunchError(too_late(seen, image=image, memory=memory), reason="timeout")
             if still is not None and self._clock() - asked_at >= 10:
                 asked_at = self._clock()
                 await still()
@@ -231,11 +259,14 @@ class Launcher:
             return True
         return "no suitable node" in seen.words
 
-    async def _replan(self, snapshot: Snapshot, *, avoid: Collection[str]) -> None:
-        """Give the service another place (or none yet, to wait) and swarm a reason to act."""
+    async def _replan(self, snapshot: Snapshot, *, avoid: Collection[str]) -> bool:
+        """Give the service another place (or none yet, to wait) and swarm a reason to act.
+
+        Returns whether swarm took it; if not, the next look tells what to do.
+        """
         present = snapshot.service(self.name)
         if present is None or present["ID"].startswith("coming:"):
-            return
+            return False
         self._avoid |= {node for node in avoid if node}
         request = request_of(present["Spec"]["TaskTemplate"])
         wanted = Request(
@@ -258,9 +289,11 @@ class Launcher:
             )
         except PASSING as error:
             # changed or removed meanwhile, or Docker is away: look again
-            log.warning("%s: not placed anew (%s)", self.name, _reason(error))
+            log.warning("%s: not placed anew (%s)", self.name, reason_of(error))
             self._past = before
             self.swarm.unexpect(self.name)
+            return False
+        return True
 
     # --- running --------------------------------------------------------------------------------
 
@@ -291,9 +324,9 @@ class Launcher:
             self._moves = [at for at in self._moves if now - at < MOVES_WITHIN]
             if len(self._moves) >= MOST_MOVES:
                 return "The server lost its machine too often."
-        self._moves.append(now)
         log.warning("%s lost its place on %s (%s)", self.name, seen.node, seen.words)
-        await self._replan(snapshot, avoid={seen.node})
+        if await self._replan(snapshot, avoid={seen.node}):
+            self._moves.append(now)
         return ""
 
     # --- ending ---------------------------------------------------------------------------------
@@ -308,7 +341,7 @@ class Launcher:
         if self._creating is not None and not self._creating.done():
             await asyncio.wait([self._creating], timeout=self._stop_deadline)
         service: Json | None = None
-        async for attempt in self._retrying():
+        async for attempt in self._retrying(self._stop_deadline):
             with attempt:
                 snapshot = await self.swarm.snapshot(max_age=0)
                 service = snapshot.service(self.name) or service
@@ -337,7 +370,7 @@ class Launcher:
             try:
                 snapshot = await self.swarm.snapshot(max_age=STEP)
             except PASSING as error:
-                log.warning("%s: Docker does not answer (%s)", self.name, _reason(error))
+                log.warning("%s: Docker does not answer (%s)", self.name, reason_of(error))
             else:
                 left = [t for t in snapshot.tasks.get(service_id, ()) if is_on(t, snapshot.nodes)]
                 if not left:
@@ -345,10 +378,10 @@ class Launcher:
             await asyncio.sleep(STEP)
         log.warning("%s: its container is still there after %g s", self.name, self._stop_deadline)
 
-    def _retrying(self) -> AsyncRetrying:
+    def _retrying(self, seconds: float) -> AsyncRetrying:
         return AsyncRetrying(
-            retry=retry_if_exception(_is_passing),
-            stop=stop_after_delay(self._stop_deadline),
+            retry=retry_if_exception(is_passing),
+            stop=stop_after_delay(seconds),
             wait=wait_exponential(multiplier=0.25, max=5),
             reraise=True,
         )
@@ -364,24 +397,3 @@ def _anywhere(request: Request) -> Request:
 
 def _fits(view: NodeView, request: Request) -> bool:
     return view.takes_tasks and view.memory_free >= request.memory and view.cpu_free >= request.cpu
-
-
-def _is_passing(error: BaseException) -> bool:
-    """Whether the same call may succeed later: no answer, or the engine's own trouble."""
-    return isinstance(error, PASSING) and not 400 <= status_of(error) < 500
-
-
-def _reason(error: BaseException) -> str:
-    text = getattr(error, "explanation", None) or str(error)
-    return str(text).strip() or type(error).__name__
-
-
-def _too_late(seen: Sighting, *, image: str, memory: int) -> str:
-    if seen.stage is Stage.MACHINE or (seen.stage is Stage.PLACING and not seen.node):
-        words = f" Swarm says: '{seen.words}'." if seen.words else ""
-        return f"No machine had room in time.{words}"
-    if seen.stage is Stage.PULLING:
-        return f"The image {image} was not there in time (the machine is still pulling it)."
-    if seen.stage in COMING:
-        return "The server's container did not start in time."
-    return explain(seen, image=image, memory=memory)

@@ -34,6 +34,8 @@ from hubdeploy.hub.tasks import COMING, Sighting, Stage, explain
 
 LIMITS_EVERY = 15.0
 """Seconds between looks at the live limits."""
+SILENT = 5.0
+"""Seconds for which a fleet service that did not answer is not asked again."""
 SPARE = 5.0
 """Seconds by which the spawner gives up before the hub does, to say why in its own words."""
 
@@ -63,6 +65,7 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
     _swarm: ClassVar[Swarm | None] = None
     _times: ClassVar[Times | None] = None
     _limits_at: ClassVar[float] = -LIMITS_EVERY
+    _fleet_silent_until: ClassVar[float] = 0.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -157,10 +160,8 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
             seen = await self._start(deadline)
         except LaunchError as error:
             self.log.warning("%s does not start: %s", self._log_name, error.message)
-            status = 500 if error.reason in ("docker", "timeout") else 400
-            raise SpawnException(
-                error.message, reason=error.reason, status_code=503 if status == 500 else 400
-            ) from error
+            status = 503 if error.reason in ("docker", "timeout") else 400
+            raise SpawnException(error.message, reason=error.reason, status_code=status) from error
         except homes.HomeError as error:
             self.log.error("%s: %s (%s)", self._log_name, error.message, error.hint)
             raise SpawnException(
@@ -207,7 +208,7 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
 
     async def _ask(self, *, refuse: bool = True) -> Admission | None:
         """The fleet's answer; None: it gave none. Raises SpawnException when it refuses."""
-        if not self.fleet_url:
+        if not self.fleet_url or time.monotonic() < HubSpawner._fleet_silent_until:
             return None
         answer = await asyncio.to_thread(
             ask_fleet,
@@ -216,11 +217,14 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
             url=self.fleet_url,
             token_file=self._fleet_token,
         )
-        if answer is not None:
-            if refuse:
-                self._refuse_unless(answer)
-            if self._waiting is not None:
-                self._waiting.tell(reason=answer.reason.rstrip("."), eta=answer.eta)
+        if answer is None:
+            # a fleet that hangs must not hold up everybody's start, one timeout after the other
+            HubSpawner._fleet_silent_until = time.monotonic() + SILENT
+            return None
+        if refuse:
+            self._refuse_unless(answer)
+        if self._waiting is not None:
+            self._waiting.tell(reason=answer.reason.rstrip("."), eta=answer.eta)
         return answer
 
     @property
@@ -327,16 +331,12 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
             await self._follow(seen)
             await self._follow_limits()
             return None
-        if self._spawn_pending or self._stop_pending or self._waiting_for_start:
+        if self._spawn_pending or self._stop_pending or self._start_pending:
             return await self._final(seen) if seen.stage not in (*COMING, Stage.LOST) else None
         why = await self.launcher.keep(snapshot, seen, patience=float(self.start_timeout))
         if why:
             return await self._final(seen, why)
         return None
-
-    @property
-    def _waiting_for_start(self) -> bool:
-        return bool(getattr(self, "_start_pending", False))
 
     async def _final(self, seen: Sighting, why: str = "") -> int | str:
         """The server is over: clear its service away (the hub does not stop what has stopped)."""

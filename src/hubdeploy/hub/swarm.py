@@ -45,6 +45,17 @@ def status_of(error: BaseException) -> int:
     return int(getattr(response, "status_code", 0) or 0)
 
 
+def is_passing(error: BaseException) -> bool:
+    """Whether the same call may succeed later: no answer, or the engine's own trouble."""
+    return isinstance(error, PASSING) and not 400 <= status_of(error) < 500
+
+
+def reason_of(error: BaseException) -> str:
+    """The engine's own words, or what went wrong on the way to it."""
+    text = getattr(error, "explanation", None) or str(error)
+    return str(text).strip() or type(error).__name__
+
+
 @dataclass(kw_only=True)
 class Snapshot:
     """All nodes, services and tasks at one time. ``begun``: monotonic time before the listing."""

@@ -215,3 +215,15 @@ def explain(seen: Sighting, *, image: str, memory: int) -> str:
     if seen.stage is Stage.LOST:
         return f"The machine that it ran on went away ({words or 'no reason given'})."
     return f"The machine refused the server: '{words or 'no reason given'}'."
+
+
+def too_late(seen: Sighting, *, image: str, memory: int) -> str:
+    """Why a start that reached its deadline did not get further."""
+    if seen.stage is Stage.MACHINE or (seen.stage is Stage.PLACING and not seen.node):
+        words = f" Swarm says: '{seen.words}'." if seen.words else ""
+        return f"No machine had room in time.{words}"
+    if seen.stage is Stage.PULLING:
+        return f"The image {image} was not there in time (the machine is still pulling it)."
+    if seen.stage in COMING:
+        return "The server's container did not start in time."
+    return explain(seen, image=image, memory=memory)
