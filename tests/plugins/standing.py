@@ -38,10 +38,12 @@ class Standing:
     cloud: CloudAccount
     config: Config
     names: Names
+    operator: Aws | None = None
+    """Who acts; by default somebody who may do anything."""
 
     @property
     def aws(self) -> Aws:
-        return self.cloud.aws
+        return self.operator or self.cloud.aws
 
     def context(self, **options: Any) -> Context:
         return Context(
