@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +12,16 @@ import pytest
 from hubdeploy.config.limits import Limits
 from hubdeploy.hub.admission import ask_fleet, ask_limits, local_answer, read_answer
 from hubdeploy.hub.placement import NodeView, Request
+from tests.plugins.fleetstub import Fleet
 
 GIB = 1 << 30
 REQUEST = Request(memory=2 * GIB, cpu=5 * 10**8)
 
 
-class Fleet:
-    """A service that answers as told and keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.answer: Any = {"allowed": True}
-        self.status = 200
-        self.asked: list[tuple[str, str]] = []
-        fleet = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                fleet.asked.append((self.path, self.headers.get("Authorization", "")))
-                body = fleet.answer if isinstance(fleet.answer, str) else json.dumps(fleet.answer)
-                self.send_response(fleet.status)
-                self.end_headers()
-                self.wfile.write(body.encode())
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/services/fleet"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
 def fleet() -> Iterator[Fleet]:
-    running = Fleet()
-    yield running
-    running.server.shutdown()
-    running.server.server_close()
+    with Fleet() as running:
+        yield running
 
 
 def test_the_fleet_is_asked_with_the_servers_size_and_the_shared_token(

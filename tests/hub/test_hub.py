@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,11 +13,13 @@ from typing import Any
 import pytest
 import requests
 
+from hubdeploy.config.limits import Limits
 from hubdeploy.hub.client import HubClient, HubClientError
 from hubdeploy.hub.config import DOCTOR_USER
 from tests.hub.conftest import add_workers
 from tests.plugins.dockerapi import FakeSwarm
 from tests.plugins.dockerswarm import GIB, Script
+from tests.plugins.fleetstub import Fleet
 from tests.plugins.hubprocess import (
     ADMIN_PASSWORD,
     DOCTOR_TOKEN,
@@ -267,6 +270,19 @@ def test_native_accounts_wait_for_an_admins_approval(tmp_path: Path, swarm: Fake
         boss._request("GET", "/hub/authorize/kim")
         kim.login("correct horse battery")
         assert kim.api("GET", "/user")["name"] == "kim"
+        assert "Approve accounts" in boss._request("GET", "/hub/home").text
+        assert "Approve accounts" not in kim._request("GET", "/hub/home").text
+        changed = {
+            "old_password": "correct horse battery",
+            "new_password": "staple in a haystack",
+            "new_password_confirmation": "staple in a haystack",
+            "_xsrf": kim._cookie("/hub/"),
+        }
+        kim._request("POST", "/hub/change-password", data=changed)
+        again = HubClient(hub.url, "kim")
+        with pytest.raises(HubClientError):
+            again.login("correct horse battery")
+        again.login("staple in a haystack")
 
 
 def test_beyond_the_limit_of_users_there_is_a_clear_refusal(
@@ -288,6 +304,35 @@ def test_beyond_the_limit_of_users_there_is_a_clear_refusal(
         lee.stop()
         mia.start()
         mia.stop()
+
+
+def test_the_fleets_word_and_its_live_limits_hold(tmp_path: Path, swarm: FakeSwarm) -> None:
+    settings = hub_settings(authenticator={"kind": "shared-password", "allow_all": True})
+    token = tmp_path / "token"
+    token.write_text("t0ken")
+    with Fleet() as fleet:
+        fleet.limits = json.loads(Limits(max_concurrent_users=2).to_json())
+        extra = f"""
+c.JupyterHub.active_server_limit = 1
+c.Spawner.poll_interval = 1
+c.HubSpawner.fleet_url = {fleet.url!r}
+c.HubSpawner.fleet_token_file = {str(token)!r}
+"""
+        with running_hub(tmp_path, swarm.url, settings, extra=extra) as hub:
+            nan, oli = HubClient(hub.url, "nan"), HubClient(hub.url, "oli")
+            nan.login(USER_PASSWORD)
+            oli.login(USER_PASSWORD)
+            fleet.answer = {"allowed": False, "reason": "The shared disk is full."}
+            with pytest.raises(HubClientError, match="The shared disk is full") as caught:
+                nan.start()
+            assert caught.value.status == 429
+            fleet.answer = {"allowed": True}
+            nan.start()
+            # an admin raised the limit from 1 to 2 meanwhile: the hub's own bound follows
+            until(lambda: "At most 2 servers may be active now" in hub.log.read_text())
+            oli.start()
+            nan.stop()
+            oli.stop()
 
 
 @pytest.mark.slow
