@@ -321,17 +321,29 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def _remove_containers(name: str, directory: Path, *, keep_files: bool) -> list[str]:
-    """Containers, networks and volumes that still carry the sandbox's label."""
-    if not (directory / "docker").exists() and not (directory / "dockerd.json").exists():
-        return []
-    from hubdeploy.sandbox.engine import connect
-    from hubdeploy.sandbox.machines import cleanup
+def _remove_containers(
+    name: str, directory: Path, *, keep_files: bool, unknown: bool = False
+) -> list[str]:
+    """Containers, networks and volumes that still carry the sandbox's label.
 
+    Only of a sandbox that is known to have had some (then the engine is even started for it), or,
+    with *unknown*, of one whose state is lost.
+    """
+    used = (directory / "docker").exists() or (directory / "dockerd.json").exists()
+    if not used and not unknown:
+        return []
     try:
-        client = connect(state=directory).client
+        from hubdeploy.sandbox import engine
+        from hubdeploy.sandbox.machines import cleanup
+    except ImportError as error:
+        log.debug("no Docker here: %s", error)
+        return []
+    try:
+        client = engine.connect(state=directory).client if used else engine.running()
     except SandboxError as error:
         log.info("nothing to remove from Docker: %s", error.message)
+        return []
+    if client is None:
         return []
     left = cleanup.leftovers(client, sandbox=name, keep_files=keep_files)
     if left:
@@ -346,9 +358,23 @@ def _stop_engine(directory: Path) -> None:
         stop_started(state=directory)
 
 
-def sweep() -> list[str]:
-    """Remove what crashed sandboxes left, found by their state and labels; what was removed."""
+def _lives(name: str) -> bool:
+    """Whether a server of that name runs, wherever its state is kept."""
+    return any(
+        _is_server(int(entry.name), name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit()
+    )
+
+
+def sweep(name: str = "") -> list[str]:
+    """Remove what crashed sandboxes left, found by their state and labels; what was removed.
+
+    The one called *name* is found by its labels alone, also when its state is lost.
+    """
     removed: list[str] = []
+    if name and not directory_of(name).exists() and not _lives(name):
+        removed += _remove_containers(name, directory_of(name), keep_files=False, unknown=True)
     if not root().exists():
         return removed
     for directory in sorted(root().iterdir()):

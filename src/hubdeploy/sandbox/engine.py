@@ -76,6 +76,11 @@ def connect(*, state: Path, progress: Callable[[str], object] = log.info) -> Eng
     return Engine(client=client, started=_recorded(state) is not None)
 
 
+def running() -> docker.DockerClient | None:
+    """A client of the engine if one runs; none is started."""
+    return _answering()
+
+
 def unfit(info: dict[str, object]) -> str:
     """Why an engine (``docker info`` as a dict) cannot hold machines, or an empty string."""
     if info.get("OSType") != "linux":

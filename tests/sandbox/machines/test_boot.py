@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hubdeploy.sandbox import control
 from hubdeploy.sandbox.imds import RoleKeys
 from hubdeploy.sandbox.machines import cleanup
 from tests.plugins.machines import Lab, LabMachine
@@ -235,3 +238,33 @@ def test_everything_of_a_crashed_sandbox_is_found_by_labels(lab: Lab) -> None:
         assert cleanup.leftovers(lab.client, sandbox=crashed.name) == []
         remaining = {volume.name for volume in lab.client.volumes.list()}
         assert len(anonymous - remaining) >= 5, "the machine's own Docker volumes went too"
+
+
+def test_down_ends_a_rehearsal_whose_state_is_lost(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with tempfile.TemporaryDirectory(prefix="lab-") as folder:
+        lost = Lab(lab.client, lab.images, Path(folder))
+        lost.boot()
+        lost.machines.close(remove=False)
+    (tmp_path / "hubdeploy.toml").write_text(f'name = "{lost.name}"\nregion = "eu-central-1"\n')
+    command = [str(Path(sys.executable).with_name("hubdeploy")), "down", "--sandbox", "--yes"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert f"network {lost.name}-vpc" in ran.stdout
+    assert cleanup.leftovers(lab.client, sandbox=lost.name) == []
+
+
+def test_a_rehearsal_that_lives_elsewhere_is_not_swept(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    pretender = subprocess.Popen(
+        [sys.executable, "-c", "input()", control._MODULE, lab.name], stdin=subprocess.PIPE
+    )
+    try:
+        assert control.sweep(lab.name) == []
+    finally:
+        pretender.communicate()
+    assert cleanup.leftovers(lab.client, sandbox=lab.name)

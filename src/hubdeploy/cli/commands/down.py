@@ -48,10 +48,10 @@ def down(
     from hubdeploy.steps import all_steps, leftovers
 
     began = time.monotonic()
-    if sandbox and _nothing_runs(config):
+    if sandbox and (name := _crashed(config)):
         from hubdeploy.sandbox import control
 
-        swept = control.sweep()
+        swept = control.sweep(name)
         _say_swept(swept, as_json=as_json)
         return
     opened = open_deployment(path=config, sandbox=sandbox, profile=profile, region=region)
@@ -95,13 +95,13 @@ def down(
         )
 
 
-def _nothing_runs(config: Path) -> bool:
-    """No sandbox daemon of this name answers: what a crash left is found by labels."""
+def _crashed(config: Path) -> str:
+    """The sandbox's name if no server of it answers: what a crash left is found by labels."""
     from hubdeploy.config.load import load
     from hubdeploy.sandbox import control
 
     name = load(config).name if config.exists() else "rehearsal"
-    return control.find(name) is None
+    return name if control.find(name) is None else ""
 
 
 def _say_swept(swept: list[str], *, as_json: bool) -> None:
