@@ -74,6 +74,15 @@ def test_all_guards_must_hold(kitchen: Kitchen) -> None:
     assert notes(kitchen) == ["a", "d"]
 
 
+def test_a_guard_of_execute_runs_as_its_command_does(kitchen: Kitchen) -> None:
+    same = "cwd '/'\nenvironment 'X' => '1'\nnot_if 'test \"$PWD$X\" = /1'"
+    text = block("same", more=same) + block("own", more=same.replace("= /1'", "= /1', cwd: '/usr'"))
+    text += f"bash 'script' do\ncode 'echo script >> {kitchen.out}/notes'\n{same}\nend\n"
+    run = kitchen.converge(text)
+    assert run.ok, run.error
+    assert notes(kitchen) == ["own", "script"]
+
+
 def test_attributes_follow_chefs_precedence(kitchen: Kitchen) -> None:
     kitchen.write(
         "cookbooks/t/attributes/default.rb",

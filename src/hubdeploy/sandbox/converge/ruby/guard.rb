@@ -22,7 +22,8 @@ class Chef
 
       interpreter = INTERPRETERS[@resource.guard_interpreter]
       words = interpreter && @test.is_a?(String) ? [interpreter, '-c', @test] : @test
-      options = { timeout: 600 }.merge(@options.slice(:user, :group, :cwd, :environment, :env, :timeout))
+      given = @options.slice(:user, :group, :cwd, :environment, :env, :umask, :timeout)
+      options = { timeout: 600, **@resource.guard_options, **given }
       !Mixlib::ShellOut.new(words, **options).run_command.error?
     end
   end

@@ -110,6 +110,9 @@ class Chef
     def only_if(command = nil, **options, &block) = guards << Guard.new(self, true, command || block, options)
     def not_if(command = nil, **options, &block) = guards << Guard.new(self, false, command || block, options)
 
+    # How a guard's command runs where the guard itself does not say.
+    def guard_options = {}
+
     def notifies(action, target, timing = :delayed)
       run_context.notifications << Notification.new(self, action, target, timing, run_context)
     end

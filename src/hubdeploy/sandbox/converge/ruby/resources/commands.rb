@@ -24,6 +24,11 @@ class Chef
       property :input, String
       property_alias :environment, :env
 
+      # A guard of execute runs as its command does.
+      def guard_options
+        %i[cwd environment group user umask login].to_h { |name| [name, public_send(name)] }.compact
+      end
+
       action_class do
         def words = new_resource.command
 
@@ -58,6 +63,9 @@ class Chef
       property :interpreter, String, required: true
       property :code, String, required: true
       property :flags, String, default: ''
+
+      # A guard of a script does so only when it has an interpreter of its own.
+      def guard_options = guard_interpreter == :default ? {} : super
 
       action :run do
         next if done?
