@@ -57,6 +57,7 @@ class Fleet:
                 "max_disk_utilization": 100 << 30,
             },
         )
+        self._wheel, self._cookbooks = build().data, pack(cookbooks_dir()).data
         self.publish()
         lab.cloud.names = CloudMapNames(self.site)
         lab.cloud.names[self.site.settings["efs"]["dns_name"]] = ["10.0.0.5"]
@@ -65,7 +66,7 @@ class Fleet:
 
     def publish(self) -> None:
         """A release of this source tree with the present settings."""
-        self.site.publish(wheel=build().data, cookbooks=pack(cookbooks_dir()).data)
+        self.site.publish(wheel=self._wheel, cookbooks=self._cookbooks)
 
     def images(self) -> None:
         """What leader and workers pull."""

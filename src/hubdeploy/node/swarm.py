@@ -233,14 +233,7 @@ def _be_member(cloud: Cloud, state: dict[str, Any]) -> bool:
     docker = engine()
     changed = False
     if not _is_member(cloud, _local(docker), state["cluster"]):
-        name = cloud.machine.names.parameters.swarm_token
-        token = cloud.parameter(name)
-        if token is None:
-            raise SwarmError(
-                "The leader has published no join token",
-                hint=f"it belongs into the parameter {name}",
-            )
-        _join(cloud, docker, state, token)
+        _join(cloud, docker)
         changed = True
     settings = release.settings(cloud)
     missing = _missing_images(docker, settings)
@@ -249,37 +242,51 @@ def _be_member(cloud: Cloud, state: dict[str, Any]) -> bool:
     return changed or bool(missing)
 
 
-def _join(cloud: Cloud, docker: Any, state: dict[str, Any], token: str) -> None:
+def _join(cloud: Cloud, docker: Any) -> None:
+    """Join what is published now; looked at anew before every attempt, for the leader may be being
+    rebuilt just then."""
     from docker.errors import APIError
 
+    names = cloud.machine.names.parameters
     me = cloud.machine.identity
-    body = {
-        "RemoteAddrs": [state["address"]],
-        "ListenAddr": f"{me.private_ip}:{Port.SWARM}",
-        "AdvertiseAddr": me.private_ip,
-        "JoinToken": token,
-        # the Python library's own method has no word for it
-        "Availability": "drain",
-    }
+    address = "?"
 
-    def once() -> None:
+    def once() -> dict[str, Any]:
+        nonlocal address
+        state = cloud.parameter_json(names.swarm_state)
+        token = cloud.parameter(names.swarm_token)
+        if state is None or token is None:
+            raise SwarmError(
+                "The leader has published no join token",
+                hint=f"it belongs into the parameter {names.swarm_token}",
+            )
+        address = state["address"]
         if _local(docker)["LocalNodeState"] != "inactive":
             log.info("leaving the swarm that is gone")
             docker.swarm.leave(force=True)
+        body = {
+            "RemoteAddrs": [address],
+            "ListenAddr": f"{me.private_ip}:{Port.SWARM}",
+            "AdvertiseAddr": me.private_ip,
+            "JoinToken": token,
+            # the Python library's own method has no word for it
+            "Availability": "drain",
+        }
         answer = docker.api.post(docker.api._url("/swarm/join"), json=body, timeout=120)
         docker.api._raise_for_status(answer)
+        return state
 
     try:
-        patiently(once, on=(APIError, OSError), seconds=300)
+        joined = patiently(once, on=(APIError, OSError), seconds=600)
     except (APIError, OSError) as error:
         why = getattr(error, "explanation", None) or error
         raise SwarmError(
-            f"The swarm at {state['address']} could not be joined: {why}",
+            f"The swarm at {address} could not be joined: {why}",
             hint=f"may the workers reach the leader's port {Port.SWARM}?",
         ) from error
-    kept = {"cluster": state["cluster"], "node": _local(docker)["NodeID"], "at": phases.now()}
+    kept = {"cluster": joined["cluster"], "node": _local(docker)["NodeID"], "at": phases.now()}
     system.write(cloud.machine.state("swarm.json"), json.dumps(kept))
-    log.info("joined the swarm at %s", state["address"])
+    log.info("joined the swarm at %s", address)
 
 
 def leave(cloud: Cloud) -> None:
