@@ -1,47 +1,72 @@
-"""``doctor --spawn`` tells what the walk on the leader found."""
+"""``doctor --spawn`` really starts a server; against a hub whose notebooks are a stand-in."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
-import pytest
 from tests.doctor.conftest import Examine
 from tests.doctor.test_before import said
+from tests.hub.conftest import add_workers
+from tests.plugins.dockerapi import FakeSwarm
+from tests.plugins.hubprocess import DOCTOR_TOKEN, hub_settings, running_hub
 from tests.plugins.standing import Standing
 
+from hubdeploy.doctor.check import run
+from hubdeploy.doctor.context import DoctorContext
+from hubdeploy.doctor.spawn import Spawn
 from hubdeploy.pipeline.step import Severity
-from hubdeploy.sandbox.machines.shell import said as prints
-
-WALK = "python"
 
 
-def walked(standing: Standing, text: str) -> None:
-    standing.cloud.machines.shell.commands[WALK] = lambda _spec, _argv: prints(text)
+def store_token(standing: Standing, value: str) -> None:
+    standing.aws.call(
+        "ssm",
+        "put_parameter",
+        Name=standing.names.parameters.hub_secret("doctor-token"),
+        Value=value,
+        Type="SecureString",
+        Overwrite=True,
+    )
 
 
-def result(**more: Any) -> str:
-    return json.dumps({"ok": True, "error": "", "hint": "", "told": "", "steps": {}, **more})
+def test_a_walk_that_fails_says_how_far_it_came_and_leaves_no_server(
+    standing: Standing, tmp_path: Path
+) -> None:
+    store_token(standing, DOCTOR_TOKEN)
+    with FakeSwarm(notebooks=True) as swarm:
+        add_workers(swarm, 1)
+        with running_hub(tmp_path, swarm.url, hub_settings()) as hub:
+            told: Any = SimpleNamespace(
+                config=standing.config,
+                names=standing.names,
+                aws=standing.aws,
+                status=SimpleNamespace(url=f"{hub.url}/hub/login"),
+            )
+            (report,) = run([Spawn(cast(DoctorContext, told))])
+            assert report.severity is Severity.ERROR
+            assert "is not JupyterLab" in said(report)
+            assert "(after hub " in said(report)
+            assert "last it said: Server ready" in said(report)
+            assert swarm.services() == {}
 
 
-def test_a_walk_that_succeeds_is_silent(standing: Standing, examine: Examine) -> None:
-    walked(standing, result(steps={"start": 4.2}))
-    assert examine(standing, "spawn.walk").severity is Severity.OK
+def test_a_hub_that_does_not_answer_is_an_error_without_the_token(standing: Standing) -> None:
+    store_token(standing, DOCTOR_TOKEN)
+    told: Any = SimpleNamespace(
+        config=standing.config,
+        names=standing.names,
+        aws=standing.aws,
+        status=SimpleNamespace(url="http://127.0.0.1:9/hub/login"),
+    )
+    (report,) = run([Spawn(cast(DoctorContext, told))])
+    assert report.severity is Severity.ERROR
+    assert DOCTOR_TOKEN not in said(report)
 
 
-def test_a_walk_that_fails_says_why_and_what_was_waited_for(
+def test_without_a_token_there_is_nothing_to_walk_with(
     standing: Standing, examine: Examine
 ) -> None:
-    walked(standing, result(ok=False, error="All places are taken.", told="Starting a machine"))
-    report = examine(standing, "spawn.walk")
-    assert report.severity is Severity.ERROR
-    assert "All places are taken. (last: Starting a machine)" in said(report)
-    assert report.findings[0].hint == "hubdeploy logs hub"
-
-
-@pytest.mark.parametrize("text", ["", "Traceback: no such module"])
-def test_an_answer_that_cannot_be_read_is_an_error(
-    standing: Standing, examine: Examine, text: str
-) -> None:
-    walked(standing, text)
-    assert "nothing that can be read" in said(examine(standing, "spawn.walk"))
+    name = standing.names.parameters.hub_secret("doctor-token")
+    standing.aws.call("ssm", "delete_parameters", Names=[name])
+    assert "no token for the doctor" in said(examine(standing, "spawn"))

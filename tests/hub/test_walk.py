@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import pytest
-
-from hubdeploy.errors import HubdeployError
 from hubdeploy.hub import walk
 from hubdeploy.hub.client import DOCTOR_USER, HubClient
 from tests.hub.conftest import add_workers
@@ -38,23 +34,3 @@ def test_a_hub_that_does_not_answer_is_named() -> None:
     found = walk.walk(client)
     assert "127.0.0.1:9" in found.error
     assert DOCTOR_TOKEN not in found.error
-
-
-def test_the_walk_goes_by_the_public_name_through_this_machines_nginx(tmp_path: Path) -> None:
-    settings, token = tmp_path / "hub.json", tmp_path / "token"
-    settings.write_text(json.dumps({"hub_url": "https://hub.example.test/hub/login"}))
-    token.write_text("abc\n")
-    client = walk.local_client(settings, token)
-    assert (client.url, client.connect) == ("https://hub.example.test", ("127.0.0.1", 443))
-    assert client.token == "abc"
-    assert "abc" not in repr(client)
-
-
-def test_a_machine_without_a_hub_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(HubdeployError, match="no leader"):
-        walk.local_client(tmp_path / "none", tmp_path / "none")
-    code = walk.main(["--settings", str(tmp_path / "none"), "--token", str(tmp_path / "none")])
-    assert code == 1
-    assert json.loads(capsys.readouterr().out)["ok"] is False

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import ClassVar
 from urllib.parse import urlsplit
 
 from hubdeploy.doctor.check import Check, Stage
-from hubdeploy.errors import HubdeployError
 from hubdeploy.pipeline.step import Finding, Severity
+
+SPARE = 60.0
+"""Seconds of the check's time that are kept for the steps after the start."""
 
 
 class Spawn(Check):
@@ -23,6 +24,7 @@ class Spawn(Check):
 
     def find(self) -> Iterable[Finding]:
         from hubdeploy.hub.client import DOCTOR_USER, HubClient
+        from hubdeploy.hub.walk import walk
 
         url = self.ctx.status.url
         token = self._token()
@@ -32,18 +34,6 @@ class Spawn(Check):
             )
             return
         parts = urlsplit(url)
-        took: list[str] = []
-
-        def timed(what: str, act: Callable[[], object]) -> None:
-            began = time.monotonic()
-            try:
-                act()
-            except HubdeployError as error:
-                raise HubdeployError(
-                    f"{what}: {error.message}", hint="hubdeploy logs hub"
-                ) from None
-            took.append(f"{what} {time.monotonic() - began:.1f} s")
-
         trusted = self.ctx.config.domain is not None and self.ctx.config.tls.kind != "self-signed"
         with HubClient(
             url=f"{parts.scheme}://{parts.netloc}",
@@ -51,18 +41,16 @@ class Spawn(Check):
             token=token,
             verify=trusted and not self.ctx.config.tls.staging,
         ) as client:
-            timed("user", client.ensure_user)
-            if client.server() is not None:
-                client.stop()
-            try:
-                timed("start", client.start)
-                timed("cell", lambda: _runs(client.run("print(6 * 7)").stdout))
-                timed("write", lambda: client.write("doctor.txt", b"well"))
-                timed("read", lambda: _same(client.read("doctor.txt")))
-            finally:
-                if client.server() is not None:
-                    timed("stop", client.stop)
-        yield Finding(severity=Severity.OK, subject=self.name, message=", ".join(took))
+            found = walk(client, seconds=self.deadline - SPARE)
+        took = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in found.steps.items())
+        if found.ok:
+            yield Finding(severity=Severity.OK, subject=self.name, message=took)
+            return
+        last = f"; last it said: {found.told}" if found.told else ""
+        yield self.error(
+            f"{found.error} (after {took or 'nothing'}{last})",
+            hint=found.hint or "hubdeploy logs hub",
+        )
 
     def _token(self) -> str:
         found = self.ctx.aws.call(
@@ -72,16 +60,6 @@ class Spawn(Check):
             WithDecryption=True,
         )["Parameters"]
         return str(found[0]["Value"]) if found else ""
-
-
-def _runs(printed: str) -> None:
-    if printed.strip() != "42":
-        raise HubdeployError(f"the cell printed {printed.strip()!r} instead of 42")
-
-
-def _same(read: bytes) -> None:
-    if read != b"well":
-        raise HubdeployError("the file does not hold what was written")
 
 
 CHECKS: tuple[type[Check], ...] = (Spawn,)

@@ -1,35 +1,23 @@
-"""Does the hub do what it is for? A server of its own for the health check, from start to stop.
-
-``python -m hubdeploy.hub.walk`` runs on the leader, where the token is, and goes through nginx and
-the proxy like any user. It prints one JSON object: ``ok``, ``error``, ``hint``, ``told`` (the last
-progress message), ``steps`` (name to seconds).
-"""
+"""Does the hub do what it is for? A server of its own for the health check, from start to stop."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
 
-from hubdeploy.config.names import STATE_DIR, Port
 from hubdeploy.errors import HubdeployError
-from hubdeploy.hub.client import DOCTOR_USER, HubClient, HubClientError
+from hubdeploy.hub.client import HubClient, HubClientError
 
-SETTINGS = "/etc/hubdeploy/hub.json"
-TOKEN = f"{STATE_DIR}/secrets/doctor-token"
 FILE = "hubdeploy-doctor.txt"
 
 
 @dataclass
 class Walk:
-    """How far it went and how long each step took, in seconds."""
+    """How far it went and how long each step took, in seconds; ``told``: the last progress
+    message."""
 
     ok: bool = False
     error: str = ""
@@ -88,47 +76,3 @@ def _steps(client: HubClient, found: Walk, seconds: float) -> None:
             raise HubClientError("a file did not come back as it was written")
     with found.step("stop"):
         client.stop()
-
-
-def local_client(settings: Path, token: Path) -> HubClient:
-    """The health check's user, through this machine's own nginx.
-
-    The certificate is not checked here: a check of its own looks at it.
-    """
-    try:
-        told = json.loads(settings.read_text())
-        secret = token.read_text().strip()
-    except (OSError, ValueError) as error:
-        raise HubdeployError(
-            f"this machine is no leader of a hub, or not yet: {error}",
-            hint="hubdeploy doctor --only converge",
-        ) from error
-    parts = urlsplit(told.get("hub_url") or f"https://{told['hub_host']}")
-    return HubClient(
-        f"{parts.scheme}://{parts.netloc}",
-        DOCTOR_USER,
-        verify=False,
-        connect=("127.0.0.1", Port.HTTPS if parts.scheme == "https" else Port.HTTP),
-        token=secret,
-    )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m hubdeploy.hub.walk", description=__doc__)
-    parser.add_argument("--settings", type=Path, default=Path(SETTINGS))
-    parser.add_argument("--token", type=Path, default=Path(TOKEN), help="file with the token")
-    parser.add_argument("--seconds", type=float, default=900.0, help="most that a start may take")
-    chosen = parser.parse_args(argv)
-    import urllib3
-
-    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    try:
-        found = walk(local_client(chosen.settings, chosen.token), seconds=chosen.seconds)
-    except HubdeployError as error:
-        found = Walk(error=error.message, hint=error.hint)
-    sys.stdout.write(json.dumps(asdict(found)) + "\n")
-    return 0 if found.ok else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
