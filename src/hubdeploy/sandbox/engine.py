@@ -81,6 +81,11 @@ def running() -> docker.DockerClient | None:
     return _answering()
 
 
+def system_path() -> str:
+    """PATH with the administrator's folders, which a plain ``su`` or a user's shell lacks."""
+    return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
 def unfit(info: dict[str, object]) -> str:
     """Why an engine (``docker info`` as a dict) cannot hold machines, or an empty string."""
     if info.get("OSType") != "linux":
@@ -134,7 +139,7 @@ def _start(state: Path) -> None:
             f"no Docker engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}",
             hint="unset DOCKER_HOST to use the local engine",
         )
-    if shutil.which("dockerd") is None:
+    if shutil.which("dockerd", path=system_path()) is None:
         raise NoEngine("Docker is not installed", hint="sudo apt-get install docker.io")
     if Path("/var/run/docker.sock").exists() and not os.access("/var/run/docker.sock", os.W_OK):
         raise NoEngine(
@@ -165,6 +170,7 @@ def _start_process(state: Path) -> None:
     with log_path.open("ab") as output:
         process = subprocess.Popen(
             ["dockerd"],
+            env={**os.environ, "PATH": system_path()},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -23,7 +23,7 @@ import docker
 from docker.errors import APIError, ImageNotFound, NotFound
 
 from hubdeploy.errors import SandboxError
-from hubdeploy.sandbox.engine import SANDBOX_LABEL
+from hubdeploy.sandbox.engine import SANDBOX_LABEL, system_path
 from hubdeploy.sandbox.images import catalog
 from hubdeploy.sandbox.images.recipe import REPOSITORY, Recipe
 from hubdeploy.sandbox.images.surroundings import CA_MOUNT, Surroundings, survey
@@ -180,7 +180,7 @@ class Images:
             self._debootstrap(repository, recipe.digest)
 
     def _debootstrap(self, repository: str, tag: str) -> None:
-        if shutil.which("debootstrap") is None or os.geteuid() != 0:
+        if shutil.which("debootstrap", path=system_path()) is None or os.geteuid() != 0:
             raise SandboxError(
                 "no image registry answers, and the base image cannot be made without "
                 "debootstrap as root",
@@ -196,7 +196,12 @@ class Images:
                 capture_output=True,
                 text=True,
                 check=False,
-                env={**os.environ, **near.environment, "SSL_CERT_FILE": near.ca_file or ""},
+                env={
+                    **os.environ,
+                    **near.environment,
+                    "SSL_CERT_FILE": near.ca_file or "",
+                    "PATH": system_path(),
+                },
             )
             if done.returncode != 0:
                 raise SandboxError(
