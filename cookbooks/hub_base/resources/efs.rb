@@ -13,7 +13,8 @@ property :tls, [true, false], required: true, description: 'Encrypt the traffic'
 property :options, Array, required: true, description: 'NFS mount options'
 property :port, Integer, default: 20_049, description: 'Loopback port of the tunnel'
 property :ca_file, String, required: true, description: 'Certificate authorities of the tunnel'
-property :before, String, default: 'docker.service', description: 'What must find it mounted at boot'
+# not `before`: Chef's resources keep something else under that name, and the default would be lost
+property :mounted_before, String, default: 'docker.service', description: 'Unit that must find it mounted'
 property :attempts, Integer, default: 10, description: 'How often mounting is tried'
 property :pause, Integer, default: 15, description: 'Seconds between two tries'
 
@@ -65,7 +66,7 @@ action :mount do
         'Description' => 'Users\' files',
         'Wants' => after.join(' '),
         'After' => after.join(' '),
-        'Before' => new_resource.before
+        'Before' => new_resource.mounted_before
       },
       'Mount' => {
         'What' => "#{server}:/",

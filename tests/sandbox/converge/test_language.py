@@ -265,6 +265,18 @@ def test_wrong_properties_are_refused(kitchen: Kitchen, given: str, expected: st
     assert expected in run.error
 
 
+def test_a_property_whose_name_chef_needs_itself_is_refused(kitchen: Kitchen) -> None:
+    # there, the default of such a property is silently lost
+    kitchen.write(
+        "cookbooks/t/resources/thing.rb",
+        "unified_mode true\nprovides :thing\nproperty :before, String, default: 'x'\n"
+        "action(:run) { }\n",
+    )
+    run = kitchen.converge("thing 'x'")
+    assert not run.ok
+    assert "no property can be called before" in run.error
+
+
 def test_recipes_are_included_once_and_libraries_are_there(kitchen: Kitchen) -> None:
     kitchen.write("cookbooks/u/metadata.rb", "name 'u'\nversion '1.0.0'\n")
     kitchen.write("cookbooks/t/metadata.rb", "name 't'\nversion '1.0.0'\ndepends 'u'\n")

@@ -79,10 +79,17 @@ class Chef
 
   # Class methods of resources: properties and what follows from them.
   module Properties
+    # Chef's resources keep values of their own under these names: a property's default would be lost.
+    TAKEN = %i[action before default_guard_interpreter deprecated elapsed_time executed_by_runner
+               guard_interpreter not_if only_if params provider source_line updated
+               updated_by_last_action].freeze
+
     def properties = (superclass.respond_to?(:properties) ? superclass.properties : {}).merge(@properties || {})
 
     def property(name, *types, **options)
       name = name.to_sym
+      raise ArgumentError, "no property can be called #{name}" if respond_to?(:source) && TAKEN.include?(name)
+
       types = types.flatten + Array(options.delete(:is)) + Array(options.delete(:kind_of))
       inherited = properties[name]
       options = inherited.options.merge(options) if inherited && types.empty?
