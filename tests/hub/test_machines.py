@@ -11,6 +11,7 @@ import json
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,8 +147,11 @@ def room(lab: Lab) -> Classroom:  # noqa: F811
     token = leader.out("docker swarm join-token -q worker")
     for worker in workers:
         worker.out(f"docker swarm join --token {token} {leader.address}:2377")
-        worker.out(f"docker pull -q {IMAGE}", timeout=120)
-    _install(leader)
+    with ThreadPoolExecutor() as pool:
+        pulls = [pool.submit(w.out, f"docker pull -q {IMAGE}", timeout=180) for w in workers]
+        _install(leader)
+        for pull in pulls:
+            pull.result()
     found = Classroom(leader, {worker.out("hostname"): worker for worker in workers})
     found.configure(settings())
     return found
