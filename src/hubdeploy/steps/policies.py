@@ -379,6 +379,12 @@ class _Maker:
                 ["ssm:GetParameters", "ssm:PutParameter"],
                 self._ssm(parameters.limits),
             ),
+            _allow(
+                "SendMetrics",
+                ["cloudwatch:PutMetricData"],
+                ["*"],
+                {"StringEquals": {"cloudwatch:namespace": "hubdeploy"}},
+            ),
         ]
         if file_system:
             statements.append(

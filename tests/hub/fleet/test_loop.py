@@ -291,6 +291,20 @@ def test_the_admission_tells_what_a_server_will_wait_for(yard: Yard) -> None:
     assert ask("bob") == (False, "limit")
 
 
+def test_the_leaders_own_disk_is_told_to_the_alarm_that_watches_it(yard: Yard) -> None:
+    fleet = yard.fleet()
+    for _ in range(3):
+        yard.tick(fleet)
+    (call,) = yard.cloud.calls.find("cloudwatch:PutMetricData", role=None)
+    assert not call.error
+    (datum,) = call.params["MetricData"]
+    assert 0 < datum["Value"] < 100
+    assert {d["Name"]: d["Value"] for d in datum["Dimensions"]} == {
+        "Deployment": "demo",
+        "Role": "leader",
+    }
+
+
 def test_the_history_is_kept_and_bounded(yard: Yard) -> None:
     fleet = yard.fleet()
     yard.start_server("ann")

@@ -13,6 +13,7 @@ the rest are held to this deployment's group, parameters and file system):
   ``…/limits`` (the page's 'change' button), ``ssm:DeleteParameters`` on ``…/phase/worker/*`` and
   ``…/ssh/host-key/*`` (of ended workers)
 - ``elasticfilesystem:DescribeFileSystems`` on the deployment's file system
+- ``cloudwatch:PutMetricData`` into the namespace ``hubdeploy``
 """
 
 from __future__ import annotations
@@ -282,6 +283,25 @@ class Cloud:
             "terminate_instance_in_auto_scaling_group",
             InstanceId=instance,
             ShouldDecrementDesiredCapacity=decrement,
+        )
+
+    def put_disk_share(self, per_cent: float) -> None:
+        """How full the leader's state volume is, for the alarm that watches it."""
+        self._call(
+            "cloudwatch",
+            "put_metric_data",
+            Namespace="hubdeploy",
+            MetricData=[
+                {
+                    "MetricName": "DiskUsedPercent",
+                    "Unit": "Percent",
+                    "Value": per_cent,
+                    "Dimensions": [
+                        {"Name": "Deployment", "Value": self.names.deployment},
+                        {"Name": "Role", "Value": Role.LEADER.value},
+                    ],
+                }
+            ],
         )
 
     def put_limits(self, text: str) -> None:

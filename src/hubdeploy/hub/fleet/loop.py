@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -103,6 +104,7 @@ class FleetLoop:
         self._looked = 0.0
         self._disk: int | None = None
         self._disk_looked = 0.0
+        self._disk_told = 0.0
         self._limits = settings.limits
         self._limits_error = ""
         self._sizes: dict[str, TypeSize] = {}
@@ -215,6 +217,9 @@ class FleetLoop:
             self._disk = self._optional(
                 lambda: self.cloud.disk_used(self.settings.file_system), otherwise=self._disk
             )
+        if now - self._disk_told >= DISK_LOOK:
+            self._disk_told = now
+            self._optional(self._tell_own_disk, otherwise=None)
         on_spot = sorted(i.id for i in instances.values() if i.spot and i.state == "running")
         self._facts = CloudFacts(
             groups=groups,
@@ -247,6 +252,10 @@ class FleetLoop:
         ask = [name for name in dict.fromkeys(wanted) if name not in gone]
         before = self._facts.phases if self._facts else {}
         return self._optional(lambda: self.cloud.phases(ask), otherwise=before) if ask else {}
+
+    def _tell_own_disk(self) -> None:
+        usage = shutil.disk_usage(self.settings.state)
+        self.cloud.put_disk_share(100 * usage.used / usage.total)
 
     def _learn_size(self, kind: str) -> None:
         if kind in self._sizes:

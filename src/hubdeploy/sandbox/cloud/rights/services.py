@@ -248,6 +248,8 @@ def needs(cloud: Cloud, call: Call) -> list[Need]:
         action = "ssm:DeleteParameters"
     targets = _ANY if call.name in _NO_RESOURCE else finder(cloud, call)
     given = request_tags(_given(call.params))
+    if call.name == "cloudwatch:PutMetricData":
+        given["cloudwatch:namespace"] = call.params["Namespace"]
     wanted = [
         Need(action=action, resource=arn, context=given | resource_tags(tags, *_tag_prefix(call)))
         for arn, tags in targets
