@@ -32,7 +32,7 @@ def tell(standing: Standing, facts: Callable[[str], dict[str, Any]]) -> None:
 
 def test_a_healthy_deployment_has_no_error(standing: Standing, examine: Examine) -> None:
     for name in ("drift", "machines.phase", "machines.ec2", "machines.agent", "workers.group",
-                 "backups", "versions", "efs", "hub.health"):  # fmt: skip
+                 "backups", "versions", "efs", "hub.health", "chef.nodes"):  # fmt: skip
         report = examine(standing, name)
         assert report.severity is Severity.OK, (name, said(report))
 
@@ -192,3 +192,31 @@ def test_a_node_whose_instance_is_gone_is_removed_by_fix(
     assert report.repaired == "1 nodes removed from the swarm"
     assert any("node rm --force n1" in words for words in removed)
     assert "ghost" not in said(report)
+
+
+def test_a_machine_that_chef_does_not_know_and_one_that_is_gone_are_seen_and_mended(
+    standing: Standing, examine: Examine
+) -> None:
+    now = datetime.now(UTC).timestamp()
+    leader, worker = machine(standing, "leader"), machine(standing, "worker/1")
+    nodes = [
+        {"name": "demo-leader", "instance": leader.instance_id, "checked_in": now},
+        {"name": "demo-worker", "instance": worker.instance_id, "checked_in": now - 86400},
+        {"name": "demo-worker-i-gone", "instance": "i-gone", "checked_in": now},
+    ]
+    forgotten: list[str] = []
+
+    def agent(_: object, words: list[str]) -> Any:
+        if words[:2] == ["workstation", "forget"]:
+            forgotten.append(words[2])
+            nodes[:] = [node for node in nodes if node["name"] != words[2]]
+        return prints(json.dumps(nodes))
+
+    standing.cloud.machines.shell.commands["hubdeploy-node"] = agent
+    found = said(examine(standing, "chef.nodes"))
+    assert "worker/2 is no node of the Chef server" in found
+    assert "worker/1 last checked in 24 h ago" in found
+    assert "node demo-worker-i-gone has no machine" in found
+    report = examine(standing, "chef.nodes", fix=True)
+    assert forgotten == ["demo-worker-i-gone"]
+    assert "has no machine" not in said(report)

@@ -150,7 +150,7 @@ class Stage:
         raise AssertionError(f"{what}: not within {seconds:.0f} s\n{self.run('status').stdout}")
 
     def quiet(self) -> None:
-        """No server runs, both workers that always run are there: where each test begins."""
+        """No server runs, on just the workers that always run: where each test begins."""
         self.on("leader", "docker service ls -q | xargs -r docker service rm")
         self.wait(
             lambda: not self.on("leader", "docker service ls -q").strip(),
@@ -158,7 +158,7 @@ class Stage:
             seconds=60,
         )
         self.wait(
-            lambda: list(self.nodes().values()).count(("ready", "active")) >= 2,
-            what="two workers are active",
-            seconds=240,
+            lambda: list(self.nodes().values()) == [("ready", "active")] * 2,
+            what="just the two workers that always run are there",
+            seconds=300,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hubdeploy.doctor import account, configuration, inside, outside, spawn, standing
+from hubdeploy.doctor import account, chefnodes, configuration, inside, outside, spawn, standing
 from hubdeploy.doctor.check import Check, Stage
 
 
@@ -14,6 +14,7 @@ def all_checks() -> list[type[Check]]:
         *outside.CHECKS,
         *standing.CHECKS,
         *inside.CHECKS,
+        *chefnodes.CHECKS,
         *spawn.CHECKS,
     ]
 

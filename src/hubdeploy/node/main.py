@@ -213,6 +213,22 @@ def workstation_watch() -> None:
     workstation.watch(_cloud())
 
 
+@workstation_app.command("nodes")
+def workstation_nodes() -> None:
+    """The machines that the Chef server knows, with their last check-in, as JSON."""
+    from hubdeploy.node import chefnodes
+
+    typer.echo(json.dumps(chefnodes.listed(_cloud())))
+
+
+@workstation_app.command("forget")
+def workstation_forget(name: str) -> None:
+    """Delete the node and client of a machine that is gone."""
+    from hubdeploy.node import chefnodes
+
+    chefnodes.forget(_cloud(), name)
+
+
 @workstation_app.command("knife")
 def workstation_knife() -> None:
     """Install the publisher's workstation package, for people who want knife."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hubdeploy.config.names import TAG_ROLE, Role
+from hubdeploy.config.names import TAG_DEPLOYMENT, TAG_ROLE, Role
 from hubdeploy.sandbox.machines.interface import CommandResult, MachineSpec
 
 if TYPE_CHECKING:
@@ -128,8 +128,6 @@ class Shell:
         return said(code=1, error=f"docker {words[0] if words else ''}: not simulated\n")
 
     def _deployment(self, spec: MachineSpec) -> list[MachineSpec]:
-        from hubdeploy.config.names import TAG_DEPLOYMENT
-
         return [
             machine
             for machine in self._machines.specs()
@@ -166,6 +164,17 @@ class Shell:
                 "simulated": True,
             }
             return said(json.dumps(facts) + "\n")
+        if words[:2] == ["workstation", "nodes"]:
+            deployment = spec.tags.get(TAG_DEPLOYMENT, "")
+            nodes = [
+                {
+                    "name": f"{deployment}-{machine.tags.get(TAG_ROLE)}-{machine.instance_id}",
+                    "instance": machine.instance_id,
+                    "checked_in": time.time(),
+                }
+                for machine in self._deployment(spec)
+            ]
+            return said(json.dumps(nodes) + "\n")
         if words[:1] == ["identity"]:
             identity = {
                 "instance_id": spec.instance_id,
