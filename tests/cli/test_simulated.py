@@ -15,6 +15,8 @@ import pytest
 from tests.cli.schemas import SCHEMAS
 
 HUBDEPLOY = Path(sys.executable).with_name("hubdeploy")
+NO_TARGET = ("init", "config")
+"""Commands that need no deployment."""
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -32,7 +34,7 @@ class Terminal:
     def __call__(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         return subprocess.run(
-            [HUBDEPLOY, *words, "--sandbox"],
+            [HUBDEPLOY, *words, *([] if words[0] in NO_TARGET else ["--sandbox"])],
             cwd=self.folder,
             env={**env, "XDG_STATE_HOME": str(self.folder / "state"), "NO_COLOR": "1"},
             input=stdin,

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
+import urllib3
 
 from hubdeploy.errors import HubdeployError
 from hubdeploy.hub.dial import Dial
@@ -65,6 +66,9 @@ class HubClient:
         self.url = self.url.rstrip("/")
         self.dial = Dial(self.url, verify=self.verify, connect=self.connect, timeout=self.timeout)
         self.session = self.dial.session()
+        if self.verify is False:
+            # asked for: one warning for every request would bury what the command says
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         if self.token:
             self.session.headers["Authorization"] = f"token {self.token}"
 
