@@ -91,8 +91,11 @@ def _value(answer: requests.Response) -> Any:
 
 
 @contextlib.contextmanager
-def browser() -> Iterator[Browser]:
-    """A headless window with a profile of its own; all of it ended on leaving."""
+def browser(*, any_certificate: bool = False) -> Iterator[Browser]:
+    """A headless window with a profile of its own; all of it ended on leaving.
+
+    ``any_certificate``: the rehearsal's certificate is self-signed.
+    """
     driver = shutil.which("chromedriver")
     assert driver, "Debian's chromium-driver is not installed"
     port = free_port()
@@ -116,7 +119,12 @@ def browser() -> Iterator[Browser]:
                 "--no-proxy-server",
                 f"--user-data-dir={profile}",
             ]
-            wanted = {"alwaysMatch": {"goog:chromeOptions": {"args": arguments}}}
+            wanted = {
+                "alwaysMatch": {
+                    "acceptInsecureCerts": any_certificate,
+                    "goog:chromeOptions": {"args": arguments},
+                }
+            }
             made = _value(
                 requests.post(f"{base}/session", json={"capabilities": wanted}, timeout=60)
             )

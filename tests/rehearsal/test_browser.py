@@ -1,0 +1,103 @@
+"""The hub in a real browser: log in, start, work, look at the fleet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.plugins.browser import Browser, browser
+from tests.rehearsal.stage import Stage
+
+pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.timeout(900)]
+ENTER, SHIFT = "\ue007", "\ue008"
+
+
+def until(true: Callable[[], Any], *, what: str, seconds: float = 90) -> Any:
+    """The first true value; a page that is not there yet counts as untrue."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            found = true()
+        except AssertionError:
+            found = None
+        if found:
+            return found
+        time.sleep(0.3)
+    raise AssertionError(f"{what}: not within {seconds:.0f} s")
+
+
+def shows(window: Browser, css: str) -> bool:
+    return bool(window.run(f"return document.querySelector({css!r}) !== null"))
+
+
+def run_cell(window: Browser, code: str) -> None:
+    """Type into the notebook's first cell and press Shift+Enter."""
+    window.click(".jp-Notebook .jp-Cell .cm-content")
+    window.keys(*code)
+    window._post(
+        "actions",
+        {
+            "actions": [
+                {
+                    "type": "key",
+                    "id": "keys",
+                    "actions": [
+                        {"type": "keyDown", "value": SHIFT},
+                        {"type": "keyDown", "value": ENTER},
+                        {"type": "keyUp", "value": ENTER},
+                        {"type": "keyUp", "value": SHIFT},
+                    ],
+                }
+            ]
+        },
+    )
+
+
+def test_from_login_to_a_cell_and_the_fleet_page(stage: Stage, pictures: Path) -> None:
+    with browser(any_certificate=True) as window:
+        window.resize(1200, 800)
+        window.go(f"{stage.url}/hub/login")
+        window.picture(pictures / "login.png")
+        window.type("input[name=username]", "admin")
+        window.type("input[name=password]", stage.password)
+        window.click("input[type=submit], button[type=submit]")
+
+        until(lambda: "/hub/" in window.url and "login" not in window.url, what="logged in")
+        window.go(f"{stage.url}/hub/spawn")
+        until(lambda: shows(window, "form [name=profile]"), what="the choice of servers")
+        window.picture(pictures / "spawn.png")
+        window.click("form input[type=submit], form button[type=submit]")
+        until(lambda: shows(window, ".progress, #progress-bar"), what="progress", seconds=30)
+        window.picture(pictures / "progress.png")
+        until(lambda: "/user/admin/" in window.url, what="the server", seconds=120)
+
+        card = '.jp-LauncherCard[data-category="Notebook"]'
+        until(lambda: shows(window, card), what="the launcher")
+        window.click(card)
+        until(lambda: shows(window, ".jp-Notebook .jp-Cell .cm-content"), what="a notebook")
+        # the kernel has to be idle before it takes a cell
+        until(
+            lambda: shows(window, ".jp-Notebook-ExecutionIndicator[data-status=idle]"),
+            what="the kernel",
+        )
+        run_cell(window, "print(6 * 7)")
+        until(
+            lambda: "42" in str(window.run(
+                "return [...document.querySelectorAll('.jp-OutputArea-output')]"
+                ".map(e => e.textContent).join(' ')"
+            )),
+            what="the cell's output",
+        )  # fmt: skip
+        window.picture(pictures / "lab.png")
+
+        window.go(f"{stage.url}/services/fleet/")
+        until(lambda: "/services/fleet" in window.url and shows(window, "table"), what="fleet page")
+        text = str(window.run("return document.body.innerText"))
+        assert "admin" in text
+        window.picture(pictures / "fleet.png")
+    with stage.user("admin") as admin:
+        admin.stop()
