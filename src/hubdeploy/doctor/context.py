@@ -17,7 +17,7 @@ from hubdeploy.operate.status import Machine, Status, read
 from hubdeploy.remote.channel import Channel
 
 if TYPE_CHECKING:
-    from hubdeploy.pipeline.runner import Outcome
+    from hubdeploy.pipeline.step import Finding
 
 FACTS = "/opt/hubdeploy/venv/bin/hubdeploy-node doctor"
 """Prints one JSON object of facts about the machine, see :mod:`hubdeploy.node`."""
@@ -113,8 +113,8 @@ class DoctorContext:
             raise RemoteError("no leader is running", hint="`hubdeploy up` makes one")
         return one(self.channel.run(targets[:1], command, deadline=deadline)).stdout
 
-    def plan(self) -> Outcome:
-        """What `up` would change now."""
+    def health(self) -> list[Finding]:
+        """What the pipeline's steps say of their parts."""
         from hubdeploy.pipeline import runner
         from hubdeploy.pipeline.step import Context
         from hubdeploy.steps import all_steps
@@ -126,7 +126,7 @@ class DoctorContext:
             inventory=Inventory(aws=self.aws, names=self.names),
             planning=True,
         )
-        return runner.plan(all_steps(ctx))
+        return runner.health(all_steps(ctx))
 
     def _ask(self) -> dict[str, dict[str, Any]]:
         targets = [m.target for m in self.machines()]

@@ -20,7 +20,7 @@ from hubdeploy.errors import HubdeployError, Interrupted
 from hubdeploy.pipeline.change import Action, Change, Changes, Unknown
 from hubdeploy.pipeline.events import Event, Listener, StepState, ignore
 from hubdeploy.pipeline.graph import Needs, checked, reverse
-from hubdeploy.pipeline.step import Context, Step, current_step
+from hubdeploy.pipeline.step import Context, Finding, Step, current_step
 
 __all__ = ["Interrupted", "Outcome", "PipelineFailed", "down", "plan", "plan_down", "up"]
 
@@ -66,6 +66,19 @@ def up(steps: Sequence[Step[Any]], *, listener: Listener = ignore) -> Outcome:
     """Carry out all changes. :class:`PipelineFailed` and :class:`Interrupted` leave a state from
     which the next run goes on."""
     return _run(steps, direction=_forwards, apply=_carry_out, listener=listener)
+
+
+def health(steps: Sequence[Step[Any]]) -> list[Finding]:
+    """What every step says of its part's health, in the steps' order. Reads only; the contexts
+    have to be planning ones."""
+    found: dict[str, list[Finding]] = {}
+
+    def judge(step: Step[Any], seen: Any) -> Changes:
+        found[step.name] = step.health(seen)
+        yield from ()
+
+    _run(steps, direction=_Direction(checked, judge), apply=_pretend, listener=ignore)
+    return [finding for step in steps for finding in found[step.name]]
 
 
 def plan_down(steps: Sequence[Step[Any]], *, listener: Listener = ignore) -> Outcome:

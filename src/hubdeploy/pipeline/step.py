@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from hubdeploy.config.model import Config
 from hubdeploy.config.names import Names
-from hubdeploy.pipeline.change import Changes
+from hubdeploy.pipeline.change import Changes, Unknown
 
 if TYPE_CHECKING:
     from hubdeploy.aws.inventory import Inventory
@@ -120,6 +120,25 @@ class Step(ABC, Generic[Observed]):
         yield from ()
 
     def health(self, observed: Observed) -> list[Finding]:
-        """Judge what is there; drift is found by ``changes`` and need not be repeated here."""
-        del observed
-        return []
+        """Judge what is there: healthy is what `up` would leave alone.
+
+        Only in a planning run (:func:`hubdeploy.pipeline.runner.health`): nothing is carried out.
+        A step with more to tell than differences overrides this.
+        """
+        generator, found = self.changes(observed), list[Finding]()
+        result: Any = None
+        while True:
+            try:
+                change = generator.send(result)
+            except StopIteration:
+                return found
+            result = Unknown(change.resource)
+            if change.action.mutates:
+                found.append(
+                    Finding(
+                        severity=Severity.ERROR,
+                        subject=change.resource,
+                        message=f"to {change.action.value}: {change.title}",
+                        hint="`hubdeploy plan` shows it, `hubdeploy up` mends it",
+                    )
+                )
