@@ -21,6 +21,14 @@ def answers(user: HubClient) -> bool:
         return False
 
 
+def knows(user: HubClient) -> bool:
+    """Whether the hub answers and has the user's server."""
+    try:
+        return bool((user.server() or {}).get("ready"))
+    except HubClientError:
+        return False
+
+
 def test_a_worker_that_dies_takes_no_files_with_it(stage: Stage) -> None:
     with stage.user("kim") as kim:
         kim.start()
@@ -64,7 +72,8 @@ def test_a_killed_hub_comes_back_and_servers_run_on(stage: Stage) -> None:
         moe.start()
         moe.open_lab()
         stage.on("leader", "systemctl kill -s KILL jupyterhub")
-        stage.wait(lambda: answers(moe), what="hub and notebook answer", seconds=90)
+        stage.wait(lambda: knows(moe), what="the hub is back and knows the server", seconds=90)
+        assert answers(moe)
         moe.stop()
 
 
@@ -82,6 +91,9 @@ def test_without_the_chef_server_the_hub_goes_on(stage: Stage) -> None:
             lambda: stage.machine("chef-server")["state"] == "stopped", what="it stops", seconds=60
         )
         stage.cloud("ec2").start_instances(InstanceIds=[chef])
+    stage.wait(
+        lambda: stage.machine("chef-server")["state"] == "running", what="it starts", seconds=60
+    )
     stage.wait(
         lambda: (
             stage.on("chef-server", "systemctl is-active hubdeploy-goiardi || true").strip()
