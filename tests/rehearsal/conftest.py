@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hubdeploy.sandbox import engine
+from hubdeploy.sandbox.machines import cleanup
 from tests.rehearsal.stage import CONFIG, Stage
 
 
@@ -19,7 +21,14 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         stage.up()
         yield stage
     finally:
-        stage.run("down", "--yes", "--delete-files", stage.name, check=False)
+        ended = stage.run("down", "--yes", "--delete-files", stage.name, check=False)
+    assert ended.returncode == 0, ended.stderr
+    # the engine may have ended with the rehearsal, which had started it
+    client = engine.connect(state=stage.folder).client
+    assert cleanup.leftovers(client, sandbox=stage.name) == []
+    assert client.volumes.list(filters={"label": f"hubdeploy.sandbox={stage.name}"}) == []
+    assert not list((stage.folder / "state/hubdeploy/sandbox" / stage.name).glob("state.json"))
+    engine.stop_started(state=stage.folder)
 
 
 @pytest.fixture
