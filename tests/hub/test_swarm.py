@@ -79,6 +79,26 @@ def test_what_the_hub_just_made_counts_before_docker_shows_it(swarm: FakeSwarm) 
     run(swarm, walk)
 
 
+def test_a_place_stays_taken_while_the_creation_is_under_way(swarm: FakeSwarm) -> None:
+    async def walk(hub: Swarm) -> None:
+        coming = provisional("nb-a", spec("nb-a", node="w1"))
+        hub.expect(coming, under_way=True)
+        # this listing begins later, and Docker has not got to the creation yet
+        fresh = await hub.snapshot(max_age=0)
+        assert {v.id: v.memory_reserved for v in fresh.views()} == {"w1": GIB, "w2": 0, "w3": 0}
+        client = docker.APIClient(base_url=swarm.url, version="auto")
+        created = spec("nb-a", node="w1")
+        made = await asyncio.to_thread(client.create_service, created["TaskTemplate"], name="nb-a")
+        # Docker shows it before its answer has reached the hub: what Docker says counts
+        listed = (await hub.snapshot(max_age=0)).service("nb-a")
+        assert listed is not None
+        assert listed["ID"] == made["ID"]
+        hub.forget("nb-a")
+        assert (await hub.snapshot(max_age=0)).service("nb-a") is not None
+
+    run(swarm, walk)
+
+
 def test_what_the_hub_just_removed_is_gone_from_a_listing_under_way(swarm: FakeSwarm) -> None:
     async def walk(hub: Swarm) -> None:
         client = docker.APIClient(base_url=swarm.url, version="auto")

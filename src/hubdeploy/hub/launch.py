@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from docker.errors import APIError
@@ -28,6 +29,7 @@ from hubdeploy.hub.swarm import (
     Snapshot,
     Swarm,
     is_passing,
+    is_provisional,
     provisional,
     reason_of,
     status_of,
@@ -129,7 +131,7 @@ class Launcher:
         admit(snapshot)
         spot = self._choose(snapshot, request_of_server(server))
         kwargs = services.spec(server, spot)
-        self.swarm.expect(provisional(self.name, services.as_api(kwargs)))
+        self.swarm.expect(provisional(self.name, services.as_api(kwargs)), under_way=True)
         await self._create(kwargs)
         return await self.until_running(
             deadline=deadline, image=server.image, memory=server.memory, still=still
@@ -138,18 +140,22 @@ class Launcher:
     async def _create(self, kwargs: dict[str, Any]) -> None:
         # a start that is cancelled must not leave a creation behind that nobody knows of: the
         # thread goes on, and remove() waits for it
-        self._creating = asyncio.ensure_future(self._create_once(kwargs))
+        self._creating = asyncio.ensure_future(self._create_and_tell(kwargs))
         self._planned_at = self._clock()
         try:
-            made = await asyncio.shield(self._creating)
+            await asyncio.shield(self._creating)
         except PASSING as error:
-            self.swarm.forget(self.name)
             raise LaunchError(
                 f"Docker did not take the server ({reason_of(error)}).", reason="docker"
             ) from error
-        service = provisional(self.name, services.as_api(kwargs))
-        service["ID"] = made
-        self.swarm.expect(service)
+
+    async def _create_and_tell(self, kwargs: dict[str, Any]) -> None:
+        try:
+            made = await self._create_once(kwargs)
+        except BaseException:
+            self.swarm.forget(self.name)
+            raise
+        self.swarm.expect({**provisional(self.name, services.as_api(kwargs)), "ID": made})
 
     async def _create_once(self, kwargs: dict[str, Any]) -> str:
         """The new service's id. An attempt that failed in passing may have worked all the same:
@@ -236,7 +242,7 @@ class Launcher:
         found = place(views, request)
         if isinstance(found, NoFit) and request.avoid:
             # better a machine that refused once than none
-            found = place(views, _anywhere(request))
+            found = place(views, replace(request, avoid=frozenset()))
         port = services.choose_port(
             services.ports_in_use(snapshot.services.values()), chance=self._chance
         )
@@ -250,7 +256,7 @@ class Launcher:
         if seen.node or not seen.pinned or self._clock() - self._planned_at < SETTLE:
             return False
         service = snapshot.service(self.name)
-        if service is None or service["ID"].startswith("coming:"):
+        if service is None or is_provisional(service):
             return False
         request = request_of(service["Spec"]["TaskTemplate"])
         views = {view.id: view for view in snapshot.views(without=service["ID"])}
@@ -265,23 +271,18 @@ class Launcher:
         Returns whether swarm took it; if not, the next look tells what to do.
         """
         present = snapshot.service(self.name)
-        if present is None or present["ID"].startswith("coming:"):
+        if present is None or is_provisional(present):
             return False
         self._avoid |= {node for node in avoid if node}
         request = request_of(present["Spec"]["TaskTemplate"])
-        wanted = Request(
-            memory=request.memory,
-            cpu=request.cpu,
-            instance_type=request.instance_type,
-            avoid=frozenset(self._avoid),
-        )
+        wanted = replace(request, avoid=frozenset(self._avoid))
         spot = self._choose(snapshot, wanted, without=present["ID"])
         kwargs = services.moved(present["Spec"], spot, request.instance_type)
         past = {task["ID"] for task in snapshot.tasks_of(present)}
         self._planned_at = self._clock()
         log.info("%s goes to %s now", self.name, spot.node or "whichever machine comes")
         updated = {**present, "Spec": services.as_api(kwargs)}
-        self.swarm.expect(updated)
+        self.swarm.expect(updated, under_way=True)
         before, self._past = self._past, self._past | past
         try:
             await self.swarm.call(
@@ -293,6 +294,10 @@ class Launcher:
             self._past = before
             self.swarm.unexpect(self.name)
             return False
+        except asyncio.CancelledError:
+            self.swarm.unexpect(self.name)
+            raise
+        self.swarm.expect(updated)
         return True
 
     # --- running --------------------------------------------------------------------------------
@@ -389,10 +394,6 @@ class Launcher:
 
 def request_of_server(server: Server) -> Request:
     return Request(memory=server.memory, cpu=server.cpu, instance_type=server.instance_type)
-
-
-def _anywhere(request: Request) -> Request:
-    return Request(memory=request.memory, cpu=request.cpu, instance_type=request.instance_type)
 
 
 def _fits(view: NodeView, request: Request) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -190,12 +191,18 @@ class Swarm:
                 del self._own[name]
             elif service is None:
                 snapshot.drop(name)
-            else:
+            elif not (is_provisional(service) and name in snapshot.services):
                 snapshot.put(service)
 
-    def expect(self, service: Json) -> None:
-        """From now on *service* counts, although no listing shows it yet."""
-        self._own[service["Spec"]["Name"]] = (time.monotonic(), service)
+    def expect(self, service: Json, *, under_way: bool = False) -> None:
+        """From now on *service* counts, although no listing shows it yet.
+
+        While the call that makes it so is *under_way*, a listing that begins later may still miss
+        it: it counts until :meth:`expect` says that the call is through, or :meth:`forget` or
+        :meth:`unexpect` that it failed.
+        """
+        at = math.inf if under_way else time.monotonic()
+        self._own[service["Spec"]["Name"]] = (at, service)
         if self._last is not None:
             self._last.put(service)
 
@@ -214,3 +221,7 @@ class Swarm:
 def provisional(name: str, spec: Mapping[str, Any]) -> Json:
     """A stand-in for a service whose creation is under way."""
     return {"ID": f"coming:{name}", "Version": {"Index": 0}, "Spec": dict(spec)}
+
+
+def is_provisional(service: Json) -> bool:
+    return str(service["ID"]).startswith("coming:")
