@@ -224,6 +224,8 @@ def test_a_server_that_ended_by_itself_is_over_and_cleared_away(
     assert words in hub.log.read_text()
     # its user reads it on the page that is there in the server's place, until the next start
     assert words in gus._request("GET", "/hub/user/gus/lab", check=False).text
+    hub.restart()
+    assert words in gus._request("GET", "/hub/user/gus/lab", check=False).text
     gus.start()
     gus.stop()
     assert words not in gus._request("GET", "/hub/user/gus/lab", check=False).text

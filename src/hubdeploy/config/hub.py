@@ -167,6 +167,11 @@ class HubSection(Section):
     announcement: str = setting(
         "", describe="Text shown on every page of the hub.", change=Change.CONVERGE
     )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info",
+        describe="Least weight of what the hub and the fleet service write to the journal.",
+        change=Change.CONVERGE,
+    )
     title: str = setting("JupyterHub", describe="Title of the pages.", change=Change.CONVERGE)
     logo: str | None = setting(
         None, describe="URL of a logo for the login page.", change=Change.CONVERGE

@@ -77,6 +77,7 @@ def configure(
     state = Path(state_dir)
     limits = _limits(c, settings)
     address = address or os.environ.get("HUBDEPLOY_ADDRESS", "") or own_address()
+    _logging(c, settings)
     _hub(c, settings, secrets, state=state, address=address)
     authenticators.configure(c, settings["hub"], secrets, origin=_origin(settings))
     _spawner(c, settings, limits, state=state)
@@ -119,6 +120,18 @@ def own_address() -> str:
         except OSError:
             return "127.0.0.1"
         return str(probe.getsockname()[0])
+
+
+def _logging(c: Any, settings: Mapping[str, Any]) -> None:
+    """One log for the hub and for what is ours in it: where servers go, who refuses them, why.
+
+    JupyterHub's handlers hang on its own logger only; what other packages say would be lost, but
+    for bare warnings. The handler's level, ``hub.log_level``, decides what is written.
+    """
+    c.JupyterHub.log_level = (settings["hub"].get("log_level") or "info").upper()
+    c.JupyterHub.logging_config = {
+        "loggers": {"hubdeploy": {"level": "DEBUG", "handlers": ["console"], "propagate": False}}
+    }
 
 
 def _is_address(host: str) -> bool:

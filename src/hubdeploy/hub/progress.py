@@ -6,12 +6,14 @@ the boots that this hub has seen (a small file; lengths of the last few waits pe
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
 import os
 import statistics
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -211,11 +213,27 @@ class Waiting:
         return {"progress": self.percent(), "message": text}
 
 
-ENDED: dict[tuple[str, str], str] = {}
-"""(user, server) to why it ended by itself, until its next start; in memory only."""
+async def events(
+    lasts: Callable[[], bool], waiting: Callable[[], Waiting | None]
+) -> AsyncGenerator[dict[str, Any], None]:
+    """What to tell the page of a start while it *lasts*: each change, and every ten seconds."""
+    last, told_at = "", 0.0
+    while lasts():
+        start, now = waiting(), time.monotonic()
+        if start is not None:
+            words = f"{start.words()}{start.reason}{len(start.notes)}"
+            if words != last or now - told_at >= 10:
+                last, told_at = words, now
+                yield start.event()
+        await asyncio.sleep(0.5)
+
+
+ENDED = "ended"
+"""In a spawner's state: why its server ended by itself, until its next start."""
 
 
 def last_words(user: Any) -> dict[str, str]:
     """Why servers of *user* (the hub's, or None) ended by themselves, by server name, for pages."""
-    who = user.name if user else ""
-    return {server: text for (owner, server), text in ENDED.items() if owner == who}
+    found = user.orm_user.orm_spawners if user else {}
+    words = {name: (spawner.state or {}).get(ENDED) for name, spawner in found.items()}
+    return {name: str(text) for name, text in words.items() if text}

@@ -27,7 +27,7 @@ from hubdeploy.hub import engine, homes, profiles
 from hubdeploy.hub.admission import FLEET_URL, Admission, ask_fleet, ask_limits, local_answer
 from hubdeploy.hub.launch import Launcher, LaunchError
 from hubdeploy.hub.placement import Request
-from hubdeploy.hub.progress import ENDED, Times, Waiting
+from hubdeploy.hub.progress import ENDED, Times, Waiting, events
 from hubdeploy.hub.service import NANO, Bind, Server, service_name
 from hubdeploy.hub.swarm import PASSING, Json, Snapshot, Swarm
 from hubdeploy.hub.tasks import COMING, Sighting, Stage, explain
@@ -74,6 +74,7 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
         self._chosen: profiles.Choice | None = None
         self._rerouting = False
         self._docker_away = False
+        self.ended = ""
 
     # --- parts ----------------------------------------------------------------------------------
 
@@ -153,13 +154,14 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
         """Address and port of the running notebook. SpawnException says why there is none."""
         if self._chosen is None:
             self.choose(self.user_options or {})
-        ENDED.pop((self.user.name, self.name), None)
+        self.ended = ""
         self._waiting = Waiting(self.times, time.monotonic, image=self.image)
         deadline = time.monotonic() + max(1.0, self.start_timeout - SPARE)
         try:
             seen = await self._start(deadline)
         except LaunchError as error:
             self.log.warning("%s does not start: %s", self._log_name, error.message)
+            self.ended = error.message
             status = 503 if error.reason in ("docker", "timeout") else 400
             raise SpawnException(error.message, reason=error.reason, status_code=status) from error
         except homes.HomeError as error:
@@ -253,11 +255,7 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
             self.user.name,
             self.request,
             limits=Limits.from_mapping(self.limits),
-            active_users={
-                spec["Labels"][names.LABEL_USER]
-                for spec in (service["Spec"] for service in snapshot.services.values())
-                if names.LABEL_USER in (spec.get("Labels") or {})
-            },
+            active_users=snapshot.users(),
             nodes=snapshot.views(),
         )
 
@@ -301,16 +299,8 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
 
     async def progress(self) -> AsyncGenerator[dict[str, Any], None]:
         """Events for the page that a waiting user sees: at each change, and every ten seconds."""
-        last, told_at = "", 0.0
-        while self._spawn_pending:
-            waiting = self._waiting
-            now = time.monotonic()
-            if waiting is not None:
-                words = f"{waiting.words()}{waiting.reason}{len(waiting.notes)}"
-                if words != last or now - told_at >= 10:
-                    last, told_at = words, now
-                    yield waiting.event()
-            await asyncio.sleep(0.5)
+        async for event in events(lambda: self._spawn_pending, lambda: self._waiting):
+            yield event
 
     # --- watching -------------------------------------------------------------------------------
 
@@ -346,7 +336,7 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
         if seen.stage in (*COMING, Stage.LOST):
             text = why or text
         self.log.warning("%s: %s", self._log_name, text)
-        ENDED[self.user.name, self.name] = text
+        self.ended = text
         await self.launcher.discard()
         return text
 
@@ -389,7 +379,19 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
         """Remove the service and wait for its container to go. Users' files are left alone."""
         await self.launcher.remove()
         self.object_id = ""
+        self.ended = ""
         self.clear_state()
+
+    # --- what is kept ---------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """For the hub's database. Why a server ended outlives both it and the hub."""
+        state: dict[str, Any] = super().get_state()
+        return {**state, ENDED: self.ended} if self.ended else state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self.ended = str(state.get(ENDED) or "")
 
     async def get_object(self) -> Json | None:
         """The service as Docker shows it, None when there is none."""

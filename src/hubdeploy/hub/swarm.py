@@ -75,6 +75,11 @@ class Snapshot:
     def tasks_of(self, service: Json | None) -> list[Json]:
         return self.tasks.get(str(service["ID"]), []) if service else []
 
+    def users(self) -> set[str]:
+        """People with a server that runs or starts."""
+        labels = (service["Spec"].get("Labels") or {} for service in self.services.values())
+        return {each[LABEL_USER] for each in labels if LABEL_USER in each}
+
     def views(self, *, without: str = "") -> list[NodeView]:
         """Nodes with what is reserved on them, *without* counting one service (by id)."""
         if without:

@@ -127,9 +127,10 @@ def read_token(file: Path) -> str:
 
 
 def run() -> None:
+    settings = from_environment()
     logging.basicConfig(
-        level=logging.INFO, format="[%(levelname)1.1s %(asctime)s %(name)s] %(message)s"
+        level=settings.log_level, format="[%(levelname)1.1s %(asctime)s %(name)s] %(message)s"
     )
     for noisy in ("botocore", "urllib3", "docker", "tornado.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    asyncio.run(serve(from_environment()))
+    asyncio.run(serve(settings))

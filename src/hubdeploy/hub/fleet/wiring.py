@@ -79,6 +79,7 @@ class FleetSettings:
     homes: Path = Path(HOMES_DIR)
     secrets: Path = Path(STATE_DIR) / "secrets"
     interval: float = 5.0
+    log_level: str = "INFO"
 
 
 def hub_service(
@@ -109,6 +110,7 @@ def hub_service(
         "state": str(Path(state_dir) / "fleet"),
         "secrets": str(Path(state_dir) / "secrets"),
         "homes": str(homes),
+        "log_level": (hub.get("log_level") or "info").upper(),
     }
     passed = {name: os.environ[name] for name in os.environ if name.startswith(PASSED_ON)}
     service: dict[str, Any] = {
@@ -148,4 +150,5 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> FleetSettings:
         homes=Path(told.get("homes") or HOMES_DIR),
         secrets=Path(told.get("secrets") or FleetSettings.secrets),
         interval=float(told.get("interval") or 5.0),
+        log_level=str(told.get("log_level") or FleetSettings.log_level),
     )
