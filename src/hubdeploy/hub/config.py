@@ -26,7 +26,7 @@ from hubdeploy.config.names import STATE_DIR, Port
 from hubdeploy.errors import ConfigError
 from hubdeploy.hub import authenticators, profiles
 from hubdeploy.hub.admission import FLEET_URL
-from hubdeploy.hub.fleet.wiring import hub_service
+from hubdeploy.hub.fleet.wiring import hub_role, hub_service
 from hubdeploy.hub.progress import Times, last_words, needed_timeout
 from hubdeploy.hub.secrets import Secrets
 from hubdeploy.hub.spawner import HubSpawner
@@ -234,10 +234,9 @@ def _servers_per_user(settings: Mapping[str, Any]) -> int:
 def _services(
     c: Any, settings: Mapping[str, Any], secrets: Secrets, limits: Limits, *, state: Path
 ) -> None:
-    # the fleet's service needs no scopes: it counts users by the swarm
     fleet = hub_service(settings, limits, token=secrets.get("fleet-token"), state_dir=state)
     services: list[dict[str, Any]] = [fleet]
-    roles: list[dict[str, Any]] = []
+    roles = [hub_role()]
     hub = settings["hub"]
     idle, age = int(hub.get("idle_after") or 0), int(hub.get("max_age") or 0)
     if idle or age:

@@ -13,7 +13,14 @@ import pytest
 import requests
 
 from hubdeploy.config.limits import Limits
-from hubdeploy.config.names import LABEL_USER, TAG_DEPLOYMENT, TAG_ROLE, Names, Role
+from hubdeploy.config.names import (
+    LABEL_DEPLOYMENT,
+    LABEL_USER,
+    TAG_DEPLOYMENT,
+    TAG_ROLE,
+    Names,
+    Role,
+)
 from hubdeploy.hub.fleet.cloud import Cloud
 from hubdeploy.hub.fleet.loop import FleetLoop
 from hubdeploy.hub.fleet.model import Policy
@@ -152,14 +159,23 @@ class Yard:
 
     # --- users -----------------------------------------------------------------------------
 
-    def start_server(self, user: str, *, memory: int = 2 * GIB, node: str = "") -> None:
+    def start_server(
+        self,
+        user: str,
+        *,
+        memory: int = 2 * GIB,
+        node: str = "",
+        deployment: str = "",
+        created: str = "",
+    ) -> None:
+        """A server as the spawner makes it; *created* (Docker's form of a time) backdates it."""
         constraints = ["node.role==worker"] + ([f"node.id=={node}"] if node else [])
         self._docker(
             "POST",
             "services/create",
             {
                 "Name": f"jupyter-{user}",
-                "Labels": {LABEL_USER: user},
+                "Labels": {LABEL_USER: user, LABEL_DEPLOYMENT: deployment},
                 "Mode": {"Replicated": {"Replicas": 1}},
                 "TaskTemplate": {
                     "ContainerSpec": {"Image": "notebook:1"},
@@ -169,6 +185,10 @@ class Yard:
                 },
             },
         )
+
+        if created:
+            service = self.swarm.services()[f"jupyter-{user}"]
+            service["CreatedAt"] = service["UpdatedAt"] = created
 
     def stop_server(self, user: str) -> None:
         self._docker("DELETE", f"services/jupyter-{user}")

@@ -87,7 +87,7 @@ def site(yard: Yard, tmp_path: Path) -> Iterator[Site]:
     state.mkdir()
     extra = f"""
 from hubdeploy.config.limits import Limits
-from hubdeploy.hub.fleet.wiring import hub_service
+from hubdeploy.hub.fleet.wiring import VARIABLE, hub_role, hub_service
 import json
 c.DummyAuthenticator.password = {PASSWORD!r}
 c.Authenticator.password = {PASSWORD!r}
@@ -97,7 +97,9 @@ c.JupyterHub.services = [hub_service(
     Limits(max_nodes=4, headroom=2, max_concurrent_users=50, max_cluster_memory=100 << 30,
            max_disk_utilization=1 << 40),
     state_dir={str(state)!r}, homes={str(state / "homes")!r}, port={free_port()})]
-c.JupyterHub.load_roles = []
+told = c.JupyterHub.services[0]["environment"]
+told[VARIABLE] = json.dumps({{**json.loads(told[VARIABLE]), "sweep_every": 0.5}})
+c.JupyterHub.load_roles = [hub_role()]
 """
     with running_hub(state, yard.swarm.url, settings, extra=extra) as hub:
         (state / "secrets" / "metrics-token").write_text("for-prometheus-alone\n")
@@ -154,6 +156,15 @@ def test_the_page_shows_the_fleet_and_its_buttons_work(site: Site) -> None:
     again = site.look(site.login("ada"), "student3")
     assert "ada asked for it on the page" in again
     assert "of 7" in again
+
+    # a server of this deployment that the hub does not know of
+    site.yard.start_server(
+        "zoe", node=site.nodes[1], deployment="demo", created="2026-01-01T00:00:00Z"
+    )
+    site.look(admin, "the hub knows no such server of zoe")
+    left = set(site.yard.swarm.services())
+    assert "jupyter-zoe" not in left
+    assert {"jupyter-teacher", "jupyter-student3"} <= left
 
 
 def test_only_those_with_a_login_of_an_admin_or_a_token_see_anything(site: Site) -> None:

@@ -23,6 +23,7 @@ from hubdeploy.hub.fleet import chef
 from hubdeploy.hub.fleet.cloud import Cloud
 from hubdeploy.hub.fleet.disk import Scanner
 from hubdeploy.hub.fleet.loop import FleetLoop, OnlyOne
+from hubdeploy.hub.fleet.orphans import Hub, Sweeper
 from hubdeploy.hub.fleet.store import Store
 from hubdeploy.hub.fleet.swarm import Swarm
 from hubdeploy.hub.fleet.web import Context, application
@@ -31,6 +32,7 @@ from hubdeploy.hub.fleet.wiring import FleetSettings, from_environment
 log = logging.getLogger(__name__)
 
 LOCK_RETRY = 2.0
+HUB_API = f"http://127.0.0.1:{Port.HUB_API}/hub/api"
 
 
 async def serve(settings: FleetSettings) -> None:
@@ -58,6 +60,13 @@ async def serve(settings: FleetSettings) -> None:
         forget_chef=chef.forget,
     )
     scanner = Scanner(settings.homes, settings.state / "usage.json")
+    sweeper = Sweeper(
+        Swarm(),
+        Hub(os.environ.get("JUPYTERHUB_API_URL") or HUB_API, api_token),
+        deployment=settings.names.deployment,
+        note=store.note,
+        every=settings.sweep_every,
+    )
     admission = admission_token(settings.state)
     context = Context(
         loop=fleet,
@@ -70,12 +79,14 @@ async def serve(settings: FleetSettings) -> None:
     server = HTTPServer(application(context, cookie_secret=secrets.token_bytes(32)))
     server.listen(url.port or Port.FLEET, address=url.hostname or "127.0.0.1")
     scanner.start()
+    sweeper.start()
     try:
         await _tick_until(stop, fleet)
     finally:
         server.stop()
         await server.close_all_connections()
         scanner.stop()
+        sweeper.stop()
         store.close()
 
 

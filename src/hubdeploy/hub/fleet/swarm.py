@@ -126,6 +126,24 @@ class Swarm:
                 hint="systemctl status docker",
             ) from error
 
+    def services(self) -> list[Json]:
+        """As ``GET /services`` shows them."""
+        try:
+            found: list[Json] = self._api.services()
+        except (APIError, DockerException, requests.RequestException, ValueError) as error:
+            raise SwarmError(f"the leader's Docker engine does not answer: {error}") from error
+        return found
+
+    def remove_service(self, service: str) -> None:
+        """By id; one that is gone already is fine."""
+        try:
+            self._api.remove_service(service)
+        except APIError as error:
+            if error.response is None or error.response.status_code != 404:
+                raise SwarmError(f"service {service}: {error.explanation or error}") from error
+        except (DockerException, requests.RequestException) as error:
+            raise SwarmError(f"service {service}: {error}") from error
+
     def update(self, node: str, change: Callable[[Json], None]) -> None:
         """Apply *change* to the node's spec; tried anew when somebody else was faster."""
         retrying = Retrying(

@@ -27,6 +27,11 @@ VARIABLE = "HUBDEPLOY_FLEET"
 #: of the hub's environment, what the service needs too (a hub-managed service inherits little)
 PASSED_ON = ("AWS_", "DOCKER_", "NO_PROXY", "no_proxy")
 
+#: of the hub's API: to see who has servers, and no more
+SCOPES = ("list:users", "read:servers")
+SWEEP_EVERY = 300.0
+"""Seconds between looks for servers that the hub does not know of."""
+
 
 class HubFleet(Configurable):  # type: ignore[misc]
     """``c.HubFleet``: the limits that stand in the JupyterHub configuration."""
@@ -80,6 +85,7 @@ class FleetSettings:
     secrets: Path = Path(STATE_DIR) / "secrets"
     interval: float = 5.0
     log_level: str = "INFO"
+    sweep_every: float = SWEEP_EVERY
 
 
 def hub_service(
@@ -94,8 +100,8 @@ def hub_service(
     """An entry of ``c.JupyterHub.services``. *settings* as the machines get them
     (:class:`hubdeploy.config.settings.Settings`); *token* is the service's API token.
 
-    The service needs no scopes of the hub's API: it counts users by their servers in the swarm,
-    and its page admits whom the hub gives ``access:services!service=fleet`` (admins).
+    It counts users by their servers in the swarm, and its page admits whom the hub gives
+    ``access:services!service=fleet`` (admins). :func:`hub_role` is all that it may do.
     """
     hub = settings.get("hub") or {}
     told = {
@@ -124,6 +130,11 @@ def hub_service(
     return service | ({"api_token": token} if token else {})
 
 
+def hub_role() -> dict[str, Any]:
+    """An entry of ``c.JupyterHub.load_roles``: all that the service may ask of the hub."""
+    return {"name": NAME, "services": [NAME], "scopes": list(SCOPES)}
+
+
 def from_environment(environ: Mapping[str, str] = os.environ) -> FleetSettings:
     """Raises ConfigError when the hub did not start this process."""
     text = environ.get(VARIABLE)
@@ -150,5 +161,6 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> FleetSettings:
         homes=Path(told.get("homes") or HOMES_DIR),
         secrets=Path(told.get("secrets") or FleetSettings.secrets),
         interval=float(told.get("interval") or 5.0),
+        sweep_every=float(told.get("sweep_every") or SWEEP_EVERY),
         log_level=str(told.get("log_level") or FleetSettings.log_level),
     )
