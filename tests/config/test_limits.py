@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubdeploy.config.limits import Limits, format_size, parse_size, show_size
+from hubdeploy.config.limits import (
+    Limits,
+    carried_over,
+    changed_live,
+    format_size,
+    live_changes,
+    parse_size,
+    show_size,
+)
 from hubdeploy.errors import ConfigError
 
 
@@ -101,3 +110,41 @@ def test_a_wrong_parameter_is_refused_in_one_clear_line(text: str) -> None:
         Limits.from_json(text)
     assert caught.value.message.startswith("limits:")
     assert "\n" not in caught.value.message
+
+
+@given(limits, limits, limits)
+def test_a_live_change_lasts_until_the_file_is_edited(
+    file: Limits, live: Limits, edited: Limits
+) -> None:
+    text = changed_live(file.to_json(), file, live, by="ada", at="2026-01-01T00:00:00+00:00")
+    assert Limits.from_json(text) == live
+    kept, changes = carried_over(file, text)
+    assert kept == live
+    assert set(changes) == {n for n, v in asdict(file).items() if asdict(live)[n] != v}
+    assert all(change.by == "ada" for change in changes.values())
+    # what the file says anew holds; what it says as before gives way to the change
+    later, left = carried_over(edited, text)
+    for name, now in asdict(edited).items():
+        if name in left:
+            assert now == asdict(file)[name]
+        assert asdict(later)[name] == (asdict(live)[name] if name in left else now)
+
+
+@given(limits, limits)
+def test_a_live_change_that_is_taken_back_leaves_no_trace(file: Limits, live: Limits) -> None:
+    there = changed_live(file.to_json(), file, live, by="ada", at="")
+    assert changed_live(there, live, file, by="bob", at="") == file.to_json()
+
+
+def test_a_file_that_contradicts_a_live_change_wins() -> None:
+    file = Limits(min_nodes=1, max_nodes=10)
+    text = changed_live(file.to_json(), file, replace(file, max_nodes=4), by="ada", at="")
+    assert carried_over(replace(file, min_nodes=6), text) == (replace(file, min_nodes=6), {})
+
+
+@pytest.mark.parametrize("marks", ["[]", "7", '{"max_nodes": 3}', '{"max_nodes": {"by": "x"}}'])
+def test_spoiled_marks_of_changes_are_none(marks: str) -> None:
+    text = f'{{"max_nodes": 9, "changed": {marks}}}'
+    assert live_changes(text) == {}
+    assert carried_over(Limits(), text) == (Limits(), {})
+    assert Limits.from_json(text).max_nodes == 9

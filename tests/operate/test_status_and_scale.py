@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.plugins.aws import CloudAccount
 from tests.plugins.standing import Standing
 
-from hubdeploy.config.limits import Limits
+from hubdeploy.config.limits import Limits, live_changes
 from hubdeploy.config.names import Role
 from hubdeploy.errors import ConfigError, HubdeployError
 from hubdeploy.operate import choose, scale, secrets, status
@@ -63,6 +65,23 @@ def test_scaling_below_what_runs_ends_no_machine(standing: Standing) -> None:
     assert now.group is not None
     assert (now.group.maximum, now.group.desired, now.group.in_service) == (2, 2, 2)
     assert scale.current(aws=standing.aws, names=standing.names).max_nodes == 1
+
+
+def test_what_only_the_live_limits_know_is_noted_for_the_next_up(standing: Standing) -> None:
+    aws, names = standing.aws, standing.names
+
+    def noted() -> set[str]:
+        (found,) = aws.call("ssm", "get_parameters", Names=[names.parameters.limits])["Parameters"]
+        return set(live_changes(found["Value"]))
+
+    before = scale.current(aws=aws, names=names)
+    scale.scale(replace(before, max_nodes=12, headroom=7), aws=aws, names=names)
+    assert noted() == {"max_nodes", "headroom"}
+    # the operator's file says so too, from now on
+    scale.scale(
+        replace(before, max_nodes=12, headroom=7), filed=["max_nodes"], aws=aws, names=names
+    )
+    assert noted() == {"headroom"}
 
 
 def test_scaling_to_what_is_there_changes_nothing(standing: Standing) -> None:

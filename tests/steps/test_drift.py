@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hubdeploy.aws.inventory import tags_of
+from hubdeploy.config.limits import Limits, changed_live
 from hubdeploy.config.names import TAG_RESOURCE, Role
+from hubdeploy.pipeline import runner
+from hubdeploy.pipeline.change import Action
 from tests.plugins.aws import CloudAccount
 from tests.steps import account
 from tests.steps.rig import Rig
@@ -329,3 +333,47 @@ def test_what_somebody_deleted_is_made_again_once(
     after = account.counts(account.read(deployment.cloud))
     # parameters of machines that are gone stay until the fleet or `down` removes them
     assert {**after, "Parameters": 0} == {**before, "Parameters": 0}
+
+
+def test_a_limit_changed_on_the_fleets_page_stays_until_the_file_says_something_new(
+    deployment: Rig,
+) -> None:
+    name = deployment.names.parameters.limits
+    ssm, groups = (deployment.cloud.client(kind) for kind in ("ssm", "autoscaling"))
+
+    def live() -> tuple[int, set[int]]:
+        text = ssm.get_parameter(Name=name)["Parameter"]["Value"]
+        found = groups.describe_auto_scaling_groups()["AutoScalingGroups"]
+        return Limits.from_json(text).max_nodes, {group["MaxSize"] for group in found}
+
+    before = Limits.from_json(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+    text = changed_live(
+        before.to_json(),
+        before,
+        replace(before, max_nodes=17),
+        by="ada on the page",
+        at="2026-01-01T10:00:00+00:00",
+    )
+    ssm.put_parameter(Name=name, Value=text, Overwrite=True)
+    for group in groups.describe_auto_scaling_groups()["AutoScalingGroups"]:
+        # as the fleet does, so that the limit can be reached
+        groups.update_auto_scaling_group(
+            AutoScalingGroupName=group["AutoScalingGroupName"], MaxSize=17
+        )
+    assert deployment.plan() == []
+    made = runner.plan(deployment.steps(planning=True)).changes.values()
+    (kept,) = [c for changes in made for c in changes if c.action is Action.KEEP]
+    assert "max_nodes is 17, not 10: ada on the page, 2026-01-01T10:00" in kept.title
+    deployment.up()
+    assert live() == (17, {17})
+
+    edited = {"max_nodes": 12}
+    planned = {c.resource: c.fields for c in deployment.plan(workers=edited)}
+    (field,) = planned["parameters.limits"]
+    assert (field.name, field.new) == ("max_nodes", "12")
+    assert field.old == "17 (ada on the page, 2026-01-01T10:00:00+00:00)"
+    deployment.up(workers=edited)
+    assert live() == (12, {12})
+    deployment.up()
+    assert deployment.plan() == []
+    assert live() == (10, {10})

@@ -2,8 +2,12 @@
 
 The same limits live in three places that must agree on their form: ``hubdeploy.toml`` (the
 operator's file), the JupyterHub configuration (``c.HubFleet.max_cluster_memory`` and so on) and the
-SSM parameter ``limits``, which ``hubdeploy scale`` writes and which wins while the hub runs. This
-module is that form. Standard library only; nothing here reads or changes anything.
+SSM parameter ``limits``, which ``hubdeploy scale`` and the fleet page write and which wins while
+the hub runs. This module is that form. Standard library only; nothing here reads or changes
+anything.
+
+The parameter also says which limits were changed without the operator's file, by whom, and what
+the file said then: the next ``up`` keeps such a change until the file itself says something new.
 """
 
 from __future__ import annotations
@@ -19,6 +23,9 @@ from hubdeploy.errors import ConfigError
 KIB = 1024
 _UNITS = {"": 1, "K": KIB, "M": KIB**2, "G": KIB**3, "T": KIB**4, "P": KIB**5}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGTP])(?:i?B?)?|B)?\s*", re.IGNORECASE)
+
+CHANGED = "changed"
+"""Key of the parameter beside the limits: name of a limit to :class:`LiveChange`."""
 
 #: fields whose value is a size in bytes; zero means 'no limit'
 SIZES = ("max_cluster_memory", "max_disk_utilization")
@@ -127,6 +134,7 @@ class Limits:
             ) from error
         if not isinstance(data, dict):
             raise ConfigError("limits: not a JSON object", hint="run: hubdeploy scale")
+        data.pop(CHANGED, None)
         return cls.from_mapping(data, base=base)
 
     def to_json(self) -> str:
@@ -135,3 +143,69 @@ class Limits:
         for name in SIZES:
             data[name] = format_size(data[name])
         return json.dumps(data, sort_keys=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveChange:
+    """A limit that was changed while the hub ran: by whom, when (ISO), and what the operator's
+    file said then (bytes for sizes)."""
+
+    by: str
+    at: str
+    was: int
+
+
+def live_changes(text: str | None) -> dict[str, LiveChange]:
+    """Of the parameter's text; none where there is no text or no sense in it."""
+    try:
+        raw = json.loads(text or "{}").get(CHANGED) or {}
+        return {
+            name: LiveChange(by=str(each["by"]), at=str(each["at"]), was=int(each["was"]))
+            for name, each in raw.items()
+            if name in Limits.__dataclass_fields__
+        }
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def parameter(limits: Limits, changes: Mapping[str, LiveChange]) -> str:
+    """The parameter's text."""
+    data = json.loads(limits.to_json())
+    if changes:
+        data[CHANGED] = {name: asdict(change) for name, change in sorted(changes.items())}
+    return json.dumps(data, sort_keys=True)
+
+
+def changed_live(text: str | None, before: Limits, after: Limits, *, by: str, at: str) -> str:
+    """The parameter's new text when *by* changes the limits that held from *before* to *after*,
+    without the operator's file; *text* is the present one."""
+    changes = live_changes(text)
+    for field in fields(Limits):
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        if old == new:
+            continue
+        was = changes[field.name].was if field.name in changes else old
+        if new == was:
+            del changes[field.name]
+        else:
+            changes[field.name] = LiveChange(by=by, at=at, was=was)
+    return parameter(after, changes)
+
+
+def carried_over(wanted: Limits, text: str | None) -> tuple[Limits, dict[str, LiveChange]]:
+    """What is to hold when the operator's file asks for *wanted*: the live changes that the file
+    has not been edited since, over it; and which those are.
+
+    Where both together make no sense, the file wins.
+    """
+    changes = {
+        name: change
+        for name, change in live_changes(text).items()
+        if getattr(wanted, name) == change.was
+    }
+    try:
+        live = Limits.from_json(text or "{}", base=wanted)
+        kept = replace(wanted, **{name: getattr(live, name) for name in changes})
+    except ConfigError:
+        return wanted, {}
+    return kept, changes

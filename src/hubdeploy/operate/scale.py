@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from hubdeploy.aws.session import Aws
-from hubdeploy.config.limits import Limits
+from hubdeploy.config.limits import Limits, changed_live, live_changes, parameter
 from hubdeploy.config.names import Names
 from hubdeploy.errors import HubdeployError
 
@@ -31,8 +33,18 @@ def wanted(
     return replace(before, **{name: value for name, value in given.items() if value is not None})
 
 
-def scale(after: Limits, *, aws: Aws, names: Names) -> Scaled:
+def scale(
+    after: Limits,
+    *,
+    aws: Aws,
+    names: Names,
+    filed: Collection[str] = (),
+    by: str = "hubdeploy scale",
+) -> Scaled:
     """Write the limits parameter and the group's bounds.
+
+    ``filed``: limits that the operator's file says as well, from now on; what else changes is
+    noted in the parameter as ``by``'s, so that the next ``up`` does not set it back.
 
     The group's maximum is never set below its present size: AWS would then end machines of its
     own choice, also ones with notebooks. The fleet brings the size down as machines empty and
@@ -49,13 +61,15 @@ def scale(after: Limits, *, aws: Aws, names: Names) -> Scaled:
             hint="run `hubdeploy up` first",
         )
     group = found[0]
-    before = current(aws=aws, names=names)
-    if before != after:
+    text = _text(aws=aws, names=names)
+    before = Limits.from_json(text)
+    new = _parameter(text, before, after, filed=filed, by=by)
+    if new != text:
         aws.call(
             "ssm",
             "put_parameter",
             Name=names.parameters.limits,
-            Value=after.to_json(),
+            Value=new,
             Type="String",
             Overwrite=True,
         )
@@ -75,11 +89,21 @@ def scale(after: Limits, *, aws: Aws, names: Names) -> Scaled:
     return Scaled(before=before, after=after, running=len(group["Instances"]))
 
 
+def _parameter(text: str, before: Limits, after: Limits, *, filed: Collection[str], by: str) -> str:
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    changes = live_changes(changed_live(text, before, after, by=by, at=at))
+    return parameter(after, {name: c for name, c in changes.items() if name not in filed})
+
+
 def current(*, aws: Aws, names: Names) -> Limits:
-    """The live limits; those that `up` wrote or the last `scale`."""
+    """The live limits: what ``up`` wrote, the last ``scale``, or an admin on the fleet page."""
+    return Limits.from_json(_text(aws=aws, names=names))
+
+
+def _text(*, aws: Aws, names: Names) -> str:
     found = aws.call("ssm", "get_parameters", Names=[names.parameters.limits])["Parameters"]
     if not found:
         raise HubdeployError(
             f"deployment {names.deployment} has no limits yet", hint="run `hubdeploy up` first"
         )
-    return Limits.from_json(found[0]["Value"])
+    return str(found[0]["Value"])

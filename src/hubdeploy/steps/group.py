@@ -13,6 +13,7 @@ from hubdeploy.pipeline.change import Changes, FieldChange, differences
 from hubdeploy.steps import instances
 from hubdeploy.steps.base import Part
 from hubdeploy.steps.machine import PROPAGATION, unknown_profile
+from hubdeploy.steps.parameters import live_limits
 
 RESOURCE = "workers"
 GRACE = 300
@@ -64,9 +65,10 @@ class Group(Part[dict[str, Any]]):
 
     def wanted(self) -> dict[str, Any]:
         """Settings by the names under which they are both read and set."""
+        holds, _ = live_limits(self)
         return {
-            "MinSize": self.config.workers.min_nodes,
-            "MaxSize": self.config.workers.max_nodes,
+            "MinSize": holds.min_nodes,
+            "MaxSize": holds.max_nodes,
             "VPCZoneIdentifier": ",".join(self.outputs["subnets.machines"]),
             "NewInstancesProtectedFromScaleIn": True,
             "HealthCheckType": "EC2",
@@ -102,8 +104,8 @@ class Group(Part[dict[str, Any]]):
                 f"auto scaling group {name}",
                 self._create,
                 {
-                    "min": self.config.workers.min_nodes,
-                    "max": self.config.workers.max_nodes,
+                    "min": self.wanted()["MinSize"],
+                    "max": self.wanted()["MaxSize"],
                     "types": " ".join(self.config.workers.instance_types),
                 },
             )

@@ -7,11 +7,11 @@ import secrets
 from functools import partial
 from typing import Any
 
-from hubdeploy.config.limits import Limits
+from hubdeploy.config.limits import CHANGED, Limits, LiveChange, carried_over, parameter
 from hubdeploy.config.model import Config
 from hubdeploy.config.names import Role
 from hubdeploy.errors import AwsError
-from hubdeploy.pipeline.change import Changes, differences
+from hubdeploy.pipeline.change import Action, Change, Changes, FieldChange, differences
 from hubdeploy.steps.base import Part, pairs
 from hubdeploy.steps.instances import alive
 
@@ -34,6 +34,23 @@ def limits(config: Config) -> Limits:
         idle_after=workers.idle_after,
         join_deadline=workers.join_deadline,
     )
+
+
+def live_limits(part: Part[Any]) -> tuple[Limits, dict[str, LiveChange]]:
+    """The limits that are to hold, and which of them were changed while the hub ran."""
+    return carried_over(limits(part.config), read(part).get(part.names.parameters.limits))
+
+
+def _fields(old: dict[str, Any], new: dict[str, Any]) -> tuple[FieldChange, ...]:
+    """What becomes other, and who had made it what it is."""
+    marks = old.get(CHANGED) if isinstance(old.get(CHANGED), dict) else {}
+    shown = {name: value for name, value in new.items() if name != CHANGED}
+    found = []
+    for field in differences(old, shown):
+        mark = (marks or {}).get(field.name)
+        by = f" ({mark['by']}, {mark['at']})" if isinstance(mark, dict) and "by" in mark else ""
+        found.append(FieldChange(name=field.name, old=f"{field.old}{by}", new=field.new))
+    return tuple(found)
 
 
 def read(part: Part[Any]) -> dict[str, str]:
@@ -99,7 +116,8 @@ class Parameters(Part[dict[str, str]]):
 
     def changes(self, observed: dict[str, str]) -> Changes:
         names = self.names.parameters
-        wanted = limits(self.config).to_json()
+        holds, kept = live_limits(self)
+        wanted = parameter(holds, kept)
         old = parsed(observed.get(names.limits))
         new = json.loads(wanted)
         if names.limits not in observed:
@@ -114,13 +132,29 @@ class Parameters(Part[dict[str, str]]):
                 "parameters.limits",
                 "the fleet's limits",
                 partial(put, self, names.limits, wanted, resource="parameters.limits"),
-                differences(old, new),
+                _fields(old, new),
             )
+        if kept:
+            yield self._kept(holds, kept)
         doctor = names.hub_secret(DOCTOR_TOKEN)
         if doctor not in observed:
             yield self.create(
                 "parameters.doctor", "secret by which the doctor logs in", self._doctor
             )
+
+    def _kept(self, holds: Limits, kept: dict[str, LiveChange]) -> Change:
+        told = "; ".join(
+            f"{name} is {getattr(holds, name)}, not {change.was}: {change.by}, {change.at}"
+            for name, change in kept.items()
+        )
+        return Change(
+            action=Action.KEEP,
+            resource="parameters.limits",
+            title=f"limits changed while the hub runs ({told})",
+            apply=lambda: None,
+            reason="the configuration file has not been edited since; another value there, or "
+            "`hubdeploy scale`, ends it",
+        )
 
     def _doctor(self) -> None:
         put(

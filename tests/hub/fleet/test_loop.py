@@ -153,7 +153,7 @@ def test_a_spot_notice_cordons_the_machine_tells_its_user_and_starts_another(yar
 
 def test_live_limits_win_and_a_broken_parameter_keeps_the_last_ones(yard: Yard) -> None:
     fleet = yard.fleet()
-    fleet.change_limits(replace(yard.limits, max_nodes=1))
+    fleet.change_limits(replace(yard.limits, max_nodes=1), by="ada")
     for number in range(30):
         yard.start_server(f"user{number}")
     yard.tick(fleet)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from hubdeploy.config.limits import Limits
+from hubdeploy.config.limits import Limits, live_changes
 from hubdeploy.hub.fleet.model import LABEL_FLEET
 from tests.hub.fleet.conftest import TYPE, Yard
 from tests.plugins.browser import browser
@@ -86,7 +86,7 @@ def site(yard: Yard, tmp_path: Path) -> Iterator[Site]:
     state = tmp_path / "hub"
     state.mkdir()
     extra = f"""
-from hubdeploy.config.limits import Limits
+from hubdeploy.config.limits import Limits, live_changes
 from hubdeploy.hub.fleet.wiring import VARIABLE, hub_role, hub_service
 import json
 c.DummyAuthenticator.password = {PASSWORD!r}
@@ -147,6 +147,8 @@ def test_the_page_shows_the_fleet_and_its_buttons_work(site: Site) -> None:
     assert "At most 7 machines from now on (was 4)." in changed.text
     stored = site.yard.cloud.client("ssm").get_parameter(Name=site.yard.names.parameters.limits)
     assert '"max_nodes": 7' in stored["Parameter"]["Value"]
+    change = live_changes(stored["Parameter"]["Value"])["max_nodes"]
+    assert (change.by, change.was) == ("ada on the page", 4)
     for wrong in ("-1", "many", "100000"):
         answer = admin.post(f"{site.url}limits", data={"max_nodes": wrong, "_xsrf": _xsrf(kept)})
         assert answer.status_code == 400, wrong

@@ -29,6 +29,8 @@ def scale(
 ) -> None:
     """Change the fleet's limits at once, and in the configuration file.
 
+    Without a configuration file here, the next `up` keeps them until its file says otherwise.
+
     Lowering them never ends a machine with notebooks on it: the fleet ends machines as they
     become empty.
     """
@@ -52,7 +54,8 @@ def scale(
     text: str | None = None
     if config.exists():
         text, _ = updated(config.read_text(encoding="utf-8"), changes, source=str(config))
-    scaled = operate.scale(after, aws=opened.aws, names=opened.names)
+    filed = [name for name in given if given[name] is not None] if text is not None else []
+    scaled = operate.scale(after, aws=opened.aws, names=opened.names, filed=filed)
     if text is not None:
         write(config, text)
     if as_json:

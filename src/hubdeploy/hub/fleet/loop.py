@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hubdeploy.config.limits import Limits
+from hubdeploy.config.limits import Limits, changed_live
 from hubdeploy.errors import AwsError, ConfigError, HubdeployError
 from hubdeploy.hub.fleet import notice
 from hubdeploy.hub.fleet.act import ForgetChef, Hands
@@ -342,9 +343,11 @@ class FleetLoop:
                 raise SwarmError(each.outcome)
         self._hurry.set()
 
-    def change_limits(self, limits: Limits) -> None:
-        """Write the live limits for all to see; the next tick goes by them."""
-        self.cloud.put_limits(limits.to_json())
+    def change_limits(self, limits: Limits, by: str) -> None:
+        """Write the live limits for all to see, and who did it; the next tick goes by them."""
+        at = datetime.fromtimestamp(self.clock(), tz=UTC).isoformat(timespec="seconds")
+        text = self.cloud.limits_text()
+        self.cloud.put_limits(changed_live(text, self._limits, limits, by=by, at=at))
         self._limits = limits
         self.view = replace(self.view, limits=limits)
         self._hurry.set()

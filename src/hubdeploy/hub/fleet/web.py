@@ -191,7 +191,7 @@ class ChangeLimits(Admin):
             raise HTTPError(400, getattr(error, "message", f"not a number: {text}")) from error
         if after.max_nodes > MOST_NODES:
             raise HTTPError(400, f"at most {MOST_NODES} machines")
-        await self.off_loop(self.context.loop.change_limits, after)
+        await self.off_loop(self.context.loop.change_limits, after, f"{self.who} on the page")
         log.info("%s changed max_nodes from %d to %d", self.who, before.max_nodes, after.max_nodes)
         self.back(f"At most {after.max_nodes} machines from now on (was {before.max_nodes}).")
 
