@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,19 @@ def test_nodes_register_anew_at_a_chef_server_that_lost_its_data(chef: Chef) -> 
         assert not client.is_registered(worker)
         assert client.register(worker)
         assert client.is_registered(worker)
+
+
+def test_a_new_node_waits_while_the_chef_server_is_away(chef: Chef) -> None:
+    with chef.worker() as worker:
+        client.wait_for_chef(worker)
+        chef.host.stop()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(client.wait_for_chef, worker)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=1)
+            chef.host.start()
+            waiting.result(timeout=30)
+        assert client.register(worker)
 
 
 # ----------------------------------------------------------------------------- workstation

@@ -92,6 +92,7 @@ def stages(role: Role) -> list[Stage]:
     joined = [
         *common,
         Stage(name="for the workstation", phase=Phase.WAITING, action=client.wait_for_workstation),
+        Stage(name="for the Chef server", phase=Phase.WAITING, action=client.wait_for_chef),
         Stage(name="Chef client", phase=Phase.REGISTERING, action=client.install),
         Stage(name="Chef node", phase=Phase.REGISTERING, action=client.register),
         Stage(

@@ -11,6 +11,7 @@ from hubdeploy.chef import signing
 from hubdeploy.chef.failures import ChefConflict, ChefNotFound, ChefRefused
 from hubdeploy.chef.objects import Node
 from hubdeploy.chef.server import ChefServer
+from hubdeploy.chef.transport import Transport
 from hubdeploy.errors import ChefError, HubdeployError
 from hubdeploy.node import packages, release, system
 from hubdeploy.node.aws import Cloud
@@ -22,6 +23,8 @@ FOLDER = "/etc/cinc"
 CONFIG = f"{FOLDER}/client.rb"
 _WAIT = 5400
 """Seconds: the Chef server's installation and the workstation's work are in it."""
+_ANSWER = 15.0
+"""Seconds in which a Chef server that works answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,38 @@ def wait_for_workstation(cloud: Cloud) -> None:
         every=3,
         seen=lambda: last,
     )
+
+
+def wait_for_chef(cloud: Cloud) -> None:
+    """Until the Chef server that is published by then answers.
+
+    It may be down or being rebuilt for a while; a machine that boots meanwhile waits and says so,
+    instead of failing and being replaced by another one that fails.
+
+    Raises:
+        WaitTimeout: it took too long.
+    """
+    names = cloud.machine.names.parameters
+    last = "it has published nothing"
+
+    def answers() -> bool:
+        nonlocal last
+        state = cloud.parameter_json(names.chef_state)
+        trust = cloud.parameter(names.chef_certificate) if state else None
+        if not state or not trust:
+            return False
+        try:
+            server = Transport(state["url"], trust=trust, timeout=_ANSWER)
+            # unsigned: any word of the server itself, a refusal too, says that it works
+            answer = server.send("GET", f"{server.url}/nodes", headers={})
+            server.close()
+        except ChefError as error:
+            last = error.message
+            return False
+        last = f"it answered {answer.status}"
+        return answer.status < 500
+
+    wait_for("the Chef server", answers, seconds=_WAIT, every=3, seen=lambda: last)
 
 
 # ------------------------------------------------------------------------- registration
