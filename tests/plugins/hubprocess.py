@@ -121,7 +121,10 @@ c.HubSpawner.homes_dir = {str(self.state / "homes")!r}
 c.HubSpawner.shared_dir = {str(self.state / "shared")!r}
 c.HubSpawner.efs_dir = ""
 c.HubSpawner.fleet_url = ""
-c.JupyterHub.services = [s for s in c.JupyterHub.services if s["name"] != "fleet"]
+c.JupyterHub.services = [
+    {{"name": "fleet", "api_token": s["api_token"]}} if s["name"] == "fleet" else s
+    for s in c.JupyterHub.services
+]
 {self.extra}
 """
         )
