@@ -61,6 +61,7 @@ class Scene:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     settings = hub_settings(authenticator={"kind": "shared-password", "allow_all": True})
     extra = f"""
+c.JupyterHub.services = [s for s in c.JupyterHub.services if s["name"] != "fleet"]
 c.JupyterHub.services.append({{"name": "fleet", "api_token": {TOKEN!r}}})
 c.JupyterHub.services.append({{"name": "other", "api_token": {TOKEN[::-1]!r}}})
 c.JupyterHub.load_roles.append(
