@@ -13,6 +13,7 @@ from typing import Any
 import bcrypt
 from nativeauthenticator import NativeAuthenticator
 from nativeauthenticator.orm import UserInfo
+from oauthenticator.google import GoogleOAuthenticator
 from traitlets import Unicode
 
 from hubdeploy.errors import ConfigError
@@ -69,6 +70,21 @@ class HubNativeAuthenticator(NativeAuthenticator):  # type: ignore[misc]
         if known is not None and known.is_authorized:
             return True
         return bool(super().check_allowed(username, authentication))
+
+
+class HubGoogleAuthenticator(GoogleOAuthenticator):  # type: ignore[misc]
+    """Google's accounts. An address that Google has not verified is nobody's.
+
+    The library looks at that where it asks whether somebody is allowed, which JupyterHub does not
+    ask while everybody (of a domain) is.
+    """
+
+    def check_blocked_users(self, username: str, auth_model: Any) -> bool:
+        about = ((auth_model or {}).get("auth_state") or {}).get(self.user_auth_state_key) or {}
+        if auth_model is not None and not about.get("verified_email"):
+            self.log.warning("%s is kept out: Google has not verified the address", username)
+            return False
+        return bool(super().check_blocked_users(username, auth_model))
 
 
 def _bounded(password: str) -> bytes:
@@ -173,7 +189,7 @@ def _github(c: Any, auth: Mapping[str, Any], secrets: Secrets, origin: str) -> N
 
 
 def _google(c: Any, auth: Mapping[str, Any], secrets: Secrets, origin: str) -> None:
-    c.JupyterHub.authenticator_class = "google"
+    c.JupyterHub.authenticator_class = HubGoogleAuthenticator
     google = _oauth(c, auth, secrets, origin, name="GoogleOAuthenticator")
     domains = list(auth.get("allowed_organizations") or ())
     if domains:
