@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -42,7 +43,11 @@ SETTINGS = hub_settings(
     title="Classroom",
     environment={"COURSE": "physics"},
     user_environment={"ann": {"GROUP": "a"}},
-    shared_folders=[{"name": "course", "mount": "/home/jovyan/course"}],
+    logo="https://school.test/logo.svg",
+    shared_folders=[
+        {"name": "course", "mount": "/home/jovyan/course"},
+        {"name": "common", "mount": "/home/jovyan/common", "writable": True},
+    ],
     start_timeout="60s",
 )
 
@@ -92,6 +97,11 @@ def env_of(swarm: FakeSwarm, service: str) -> dict[str, str]:
     return dict(line.partition("=")[::2] for line in spec["Env"])
 
 
+def _owner_and_mode(path: Path) -> tuple[int, int, int]:
+    about = path.stat()
+    return about.st_uid, about.st_gid, stat.S_IMODE(about.st_mode)
+
+
 def test_a_user_logs_in_starts_and_stops_a_server(
     as_user: Callable[..., HubClient], swarm: FakeSwarm, hub: HubProcess
 ) -> None:
@@ -106,10 +116,15 @@ def test_a_user_logs_in_starts_and_stops_a_server(
     assert environment["COURSE"] == "physics"
     assert environment["GROUP"] == "a"
     mounts = swarm.services()["nb-ann"]["Spec"]["TaskTemplate"]["ContainerSpec"]["Mounts"]
-    assert [(m["Target"], m["ReadOnly"]) for m in mounts] == [
-        ("/home/jovyan", False),
-        ("/home/jovyan/course", True),
-    ]
+    assert {m["Target"]: (m["Source"], m["ReadOnly"]) for m in mounts} == {
+        "/home/jovyan": (f"{hub.state}/homes/ann", False),
+        "/home/jovyan/course": (f"{hub.state}/shared/course", True),
+        "/home/jovyan/common": (f"{hub.state}/shared/common", False),
+    }
+    # the user's own is nobody else's; a course's belongs to root, who fills it
+    assert _owner_and_mode(hub.state / "homes/ann") == (1000, 100, 0o700)
+    assert _owner_and_mode(hub.state / "shared/course") == (0, 0, 0o755)
+    assert _owner_and_mode(hub.state / "shared/common") == (1000, 100, 0o2775)
     ann.stop()
     assert "nb-ann" not in swarm.services()
     assert (hub.state / "homes/ann").is_dir()
@@ -127,6 +142,7 @@ def test_the_pages_bear_title_announcement_and_profiles(
     page = bob._request("GET", "/hub/spawn").text
     assert "<title>Classroom</title>" in page.replace("\n", "")
     assert "Maintenance on Sunday" in page
+    assert '<img src="https://school.test/logo.svg" alt="">Classroom' in page
     assert 'value="big"' in page
     assert "1 GiB of memory, 0.25 CPU" in page
 
@@ -155,6 +171,10 @@ def test_a_user_may_have_a_named_server_beside_the_first(
     cid.start(name="second")
     mine = [s for s in swarm.services().values() if s["Spec"]["Labels"]["hubdeploy.user"] == "cid"]
     assert {s["Spec"]["Labels"]["hubdeploy.server"] for s in mine} == {"", "second"}
+    with pytest.raises(HubClientError) as caught:
+        cid.start(name="third")
+    assert caught.value.status == 400
+    assert "maximum of 1 named servers" in caught.value.message
 
 
 def test_the_health_check_has_a_server_of_its_own_by_token(
