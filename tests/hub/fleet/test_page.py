@@ -127,8 +127,11 @@ def test_the_page_shows_the_fleet_and_its_buttons_work(site: Site) -> None:
 
     # draining: with the form's token, not without
     instance = site.nodes[1].removeprefix("node-")
-    refused = admin.post(f"{site.url}drain", data={"instance": instance}, allow_redirects=False)
-    assert refused.status_code == 403
+    without = {"instance": instance, "max_nodes": "9"}
+    for path in ("drain", "undrain", "limits", "resume"):
+        for data in (without, {**without, "_xsrf": "made up"}):
+            refused = admin.post(f"{site.url}{path}", data=data, allow_redirects=False)
+            assert refused.status_code == 403, path
     form = {"instance": instance, "_xsrf": _xsrf(text)}
     done = admin.post(f"{site.url}drain", data=form)
     assert done.status_code == 200
