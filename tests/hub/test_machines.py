@@ -68,7 +68,11 @@ configure(c, "/etc/hubdeploy/hub.json", "/srv/hubdeploy/secrets", address="{addr
 c.JupyterHub.bind_url = "http://0.0.0.0:8000"
 c.JupyterHub.public_url = ""
 c.HubSpawner.fleet_url = ""
-c.JupyterHub.services = [s for s in c.JupyterHub.services if s["name"] != "fleet"]
+# its role needs the service by name; it has no AWS here to look at
+c.JupyterHub.services = [
+    {{"name": "fleet", "api_token": s["api_token"]}} if s["name"] == "fleet" else s
+    for s in c.JupyterHub.services
+]
 c.Spawner.poll_interval = 2
 """
 UNIT = """
