@@ -59,6 +59,7 @@ MACHINE = obj(
     )
 )
 GROUP = obj(dict.fromkeys(("minimum", "desired", "maximum", "in_service"), COUNT))
+TYPE_GROUP = obj({"instance_type": TEXT, "preference": TEXT, "desired": COUNT, "in_service": COUNT})
 STATUS = {
     "deployment": TEXT,
     "region": TEXT,
@@ -66,6 +67,7 @@ STATUS = {
     "url": TEXT,
     "machines": many(MACHINE),
     "group": {"anyOf": [GROUP, {"type": "null"}]},
+    "groups": many(TYPE_GROUP),
     "limits": {"type": "object"},
 }
 COST = {"type": "object", "required": ["idle", "full", "user_hour", "published", "problem"]}

@@ -41,11 +41,12 @@ def test_drift_names_the_resource_and_how_to_mend_it(standing: Standing, examine
     standing.aws.call(
         "autoscaling",
         "update_auto_scaling_group",
-        AutoScalingGroupName=standing.names.workers_group,
+        AutoScalingGroupName=standing.names.workers_group("m6i.xlarge"),
         MaxSize=7,
     )
     report = examine(standing, "drift")
-    assert "workers" in said(report)
+    assert report.findings[0].subject == "workers.m6i.xlarge"
+    assert "m6i.xlarge" in said(report)
     assert "hubdeploy up" in report.findings[0].hint
 
 
@@ -86,7 +87,7 @@ def test_a_launch_that_fails_shows_awss_reason(standing: Standing, examine: Exam
     standing.aws.call(
         "autoscaling",
         "set_desired_capacity",
-        AutoScalingGroupName=standing.names.workers_group,
+        AutoScalingGroupName=standing.names.workers_group("m6i.xlarge"),
         DesiredCapacity=3,
     )
     standing.cloud.wait(lambda: examine(standing, "workers.group").findings, timeout=15)

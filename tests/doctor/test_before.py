@@ -99,7 +99,7 @@ def test_a_group_of_our_name_that_is_not_ours_is_named(configured: Make, examine
     made.aws.call(
         "autoscaling",
         "create_auto_scaling_group",
-        AutoScalingGroupName=made.names.workers_group,
+        AutoScalingGroupName=made.names.workers_group("m6i.xlarge"),
         LaunchTemplate={"LaunchTemplateName": "theirs"},
         MinSize=0,
         MaxSize=0,

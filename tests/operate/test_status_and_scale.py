@@ -8,6 +8,7 @@ import pytest
 from tests.plugins.aws import CloudAccount
 from tests.plugins.standing import Standing
 
+from hubdeploy.aws.groups import workers_groups
 from hubdeploy.config.limits import Limits, live_changes
 from hubdeploy.config.names import Role
 from hubdeploy.errors import ConfigError, HubdeployError
@@ -63,7 +64,9 @@ def test_scaling_below_what_runs_ends_no_machine(standing: Standing) -> None:
     now = status.read(aws=standing.aws, names=standing.names)
     assert done.running == 2
     assert now.group is not None
-    assert (now.group.maximum, now.group.desired, now.group.in_service) == (2, 2, 2)
+    assert (now.group.maximum, now.group.desired, now.group.in_service) == (1, 2, 2)
+    (group,) = workers_groups(aws=standing.aws, names=standing.names)
+    assert group["MaxSize"] == 2
     assert scale.current(aws=standing.aws, names=standing.names).max_nodes == 1
 
 

@@ -64,7 +64,7 @@ def settings_of(names: Names, **changed: Any) -> Settings:
         },
         "hub": {"image": "notebook:1", "profiles": [], "admins": ["ada"]},
         "limits": {},
-        "workers": {"group": names.workers_group},
+        "workers": {},
         "state_volume": "",
         "log_groups": {},
     }

@@ -65,7 +65,7 @@ def test_what_only_a_new_instance_can_take_replaces_it_and_says_who_notices(
 @pytest.mark.parametrize(
     ("tables", "resources"),
     [
-        ({"workers": {"max_nodes": 20}}, {"workers", "parameters.limits"}),
+        ({"workers": {"max_nodes": 20}}, {"workers.m6i.xlarge", "parameters.limits"}),
         ({"limits": {"max_concurrent_users": 7}}, {"parameters.limits"}),
         ({"storage": {"throughput": "bursting"}}, {"files"}),
         ({"storage": {"backups": False}}, {"files"}),
@@ -73,7 +73,10 @@ def test_what_only_a_new_instance_can_take_replaces_it_and_says_who_notices(
         ({"leader": {"state_disk": "40G"}}, {"volume.leader"}),
         ({"access": {"operator_cidrs": ["203.0.113.7/32"]}}, {"firewall.leader"}),
         ({"permissions_boundary": "arn:aws:iam::aws:policy/X"}, {"iam.leader"}),
-        ({"tags": {"team": "science"}}, {"vpc", "bucket", "files", "instance.leader", "workers"}),
+        (
+            {"tags": {"team": "science"}},
+            {"vpc", "bucket", "files", "instance.leader", "workers.m6i.xlarge"},
+        ),
         ({"hub": {"title": "Science"}}, {"release", "release.settings"}),
     ],
 )
@@ -89,7 +92,6 @@ def test_what_can_be_done_in_place_is_done_in_place(
 @pytest.mark.parametrize(
     "tables",
     [
-        {"workers": {"instance_types": ["m6i.2xlarge"]}},
         {"workers": {"disk": "80G"}},
         {"hub": {"image": "quay.io/jupyter/base-notebook:2025-03-14"}},
         {"chef": {"client_version": "18.8.55"}},
@@ -104,7 +106,9 @@ def test_new_workers_come_from_a_new_version_and_no_old_one_is_ended(
     assert "as these become empty" in version.reason
     assert default.fields[0].old == "1"
     assert "instance.worker" not in found
-    assert any(f.name == TAG_TEMPLATE for change in found["workers"] for f in change.fields)
+    assert any(
+        f.name == TAG_TEMPLATE for change in found["workers.m6i.xlarge"] for f in change.fields
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,21 +185,6 @@ def test_secret_settings_are_in_no_tag(cloud: CloudAccount) -> None:
         ]
     )
     assert "free-1234" not in tags
-    assert rig.plan() == []
-
-
-def test_several_types_and_spot_make_a_mixed_group(rig: Rig, cloud: CloudAccount) -> None:
-    workers = {"instance_types": ["m6i.xlarge", "m5.xlarge"], "spot_share": 60, "min_nodes": 1}
-    rig.up(workers=workers)
-    (group,) = cloud.aws.pages("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups")
-    policy = group["MixedInstancesPolicy"]
-    assert [item["InstanceType"] for item in policy["LaunchTemplate"]["Overrides"]] == [
-        "m6i.xlarge",
-        "m5.xlarge",
-    ]
-    assert policy["InstancesDistribution"]["OnDemandPercentageAboveBaseCapacity"] == 40
-    assert rig.plan(workers=workers) == []
-    rig.up()
     assert rig.plan() == []
 
 

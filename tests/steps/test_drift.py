@@ -209,14 +209,17 @@ def loosen_metadata(rig: Rig) -> None:
 
 def change_the_group(rig: Rig) -> None:
     rig.cloud.client("autoscaling").update_auto_scaling_group(
-        AutoScalingGroupName=rig.names.workers_group,
+        AutoScalingGroupName=rig.names.workers_group("m6i.xlarge"),
         MaxSize=3,
         NewInstancesProtectedFromScaleIn=False,
     )
 
 
 def resume_rebalancing(rig: Rig) -> None:
-    rig.cloud.client("autoscaling").resume_processes(AutoScalingGroupName=rig.names.workers_group)
+    rig.cloud.client("autoscaling").resume_processes(
+        AutoScalingGroupName=rig.names.workers_group("m6i.xlarge"),
+        ScalingProcesses=["AZRebalance"],
+    )
 
 
 def new_template_version(rig: Rig) -> None:
@@ -244,7 +247,7 @@ def drop_the_volume(rig: Rig) -> None:
 
 def drop_the_group(rig: Rig) -> None:
     rig.cloud.client("autoscaling").delete_auto_scaling_group(
-        AutoScalingGroupName=rig.names.workers_group, ForceDelete=True
+        AutoScalingGroupName=rig.names.workers_group("m6i.xlarge"), ForceDelete=True
     )
 
 
@@ -259,7 +262,7 @@ def empty_and_drop_the_bucket(rig: Rig) -> None:
 
 ONE_AFTER_THE_OTHER: tuple[tuple[Spoil, str], ...] = (
     (empty_and_drop_the_bucket, "bucket"),
-    (drop_the_group, "workers"),
+    (drop_the_group, "workers.m6i.xlarge"),
     (end_the_nat_gateway, "nat"),
     (drop_the_volume, "volume.leader"),
     (end_an_instance(Role.CHEF), "instance.chef-server"),
@@ -294,8 +297,8 @@ ALL_AT_ONCE: tuple[tuple[Spoil, str], ...] = (
     (detach_the_address, "address.leader"),
     (stop_the_leader, "instance.leader"),
     (loosen_metadata, "instance.leader"),
-    (change_the_group, "workers"),
-    (resume_rebalancing, "workers"),
+    (change_the_group, "workers.m6i.xlarge"),
+    (resume_rebalancing, "workers.m6i.xlarge"),
     (new_template_version, "template.workers"),
     (drop_a_name, "discovery.chef"),
 )

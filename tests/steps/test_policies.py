@@ -148,9 +148,9 @@ def test_no_machine_ends_instances_by_itself(role: Role) -> None:
 def test_the_fleet_ends_members_of_its_own_group_only() -> None:
     action = "autoscaling:TerminateInstanceInAutoScalingGroup"
     base = "arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:0-1:autoScalingGroupName"
-    assert allowed(Role.LEADER, action, f"{base}/{NAMES.workers_group}")
-    assert not allowed(Role.LEADER, action, f"{base}/{OTHER.workers_group}")
-    assert not allowed(Role.WORKER, action, f"{base}/{NAMES.workers_group}")
+    assert allowed(Role.LEADER, action, f"{base}/{NAMES.workers_group('m6i.xlarge')}")
+    assert not allowed(Role.LEADER, action, f"{base}/{OTHER.workers_group('m6i.xlarge')}")
+    assert not allowed(Role.WORKER, action, f"{base}/{NAMES.workers_group('m6i.xlarge')}")
 
 
 def test_the_leader_attaches_its_own_volume_to_a_leader_only() -> None:

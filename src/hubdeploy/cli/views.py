@@ -117,6 +117,13 @@ def show_status(status: Status, out: Console) -> None:
             f"workers: {group.in_service} in service, {group.desired} wanted, "
             f"{group.minimum} to {group.maximum} allowed"
         )
+    if len(status.groups) > 1:
+        for each in status.groups:
+            kind = {"profiles": ", for profiles", "none": ", retired: empties"}
+            out.print(
+                f"  {each.instance_type}: {each.in_service} in service, {each.desired} wanted"
+                f"{kind.get(each.preference, '')}"
+            )
     limits = status.limits
     if limits:
         out.print(

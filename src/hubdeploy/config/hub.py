@@ -106,7 +106,11 @@ class Profile(Section):
         None, describe="CPUs, if not the hub's.", change=Change.CONVERGE, gt=0, le=128
     )
     instance_type: str | None = setting(
-        None, describe="Only on workers of this type.", change=Change.CONVERGE
+        None,
+        describe="Only on workers of this type. One that workers.instance_types does not name is "
+        "added by itself and kept for the profiles that name it.",
+        change=Change.CONVERGE,
+        pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$",
     )
 
 

@@ -134,12 +134,12 @@ class Leader(Section):
 
 
 class Workers(Section):
-    """``[workers]``: the auto scaling group that runs the notebooks."""
+    """``[workers]``: the machines that run the notebooks, an auto scaling group for each type."""
 
     instance_types: list[InstanceType] = setting(
         default_factory=lambda: ["m6i.xlarge"],
-        describe="One or several instance types, preferred first. With several, all should have "
-        "about the same memory.",
+        describe="One or several instance types, preferred first. The next one is taken for what "
+        "does not fit on the first, and while AWS has none of the first to give.",
         change=Change.WORKERS,
         min_length=1,
         max_length=10,
@@ -184,6 +184,12 @@ class Workers(Section):
             raise ValueError(f"min_nodes {self.min_nodes} is above max_nodes {self.max_nodes}")
         return self
 
+    @model_validator(mode="after")
+    def _types_differ(self) -> Self:
+        if len(set(self.instance_types)) != len(self.instance_types):
+            raise ValueError("instance_types: a type is named twice")
+        return self
+
 
 class Storage(Section):
     """``[storage]``: the file system with the users' files."""
@@ -197,6 +203,12 @@ class Storage(Section):
     cold_after_days: Literal[0, 7, 14, 30, 60, 90] = setting(
         30,
         describe="Move files unread for so many days to infrequent access; 0 for never.",
+        change=Change.LIVE,
+    )
+    keep: Literal["files", "files-and-hub"] = setting(
+        "files",
+        describe="What `down` keeps for the next `up`: the users' files, or also the hub's "
+        "accounts and settings (the leader's volume and the hub's secrets).",
         change=Change.LIVE,
     )
     file_system: str | None = setting(
@@ -342,6 +354,17 @@ class Config(Section):
     def hub_host(self) -> str | None:
         """``notebooks.DOMAIN``, or None: then the leader's public address is used."""
         return f"notebooks.{self.domain}" if self.domain else None
+
+    @property
+    def profile_types(self) -> list[str]:
+        """Instance types that profiles name and ``workers.instance_types`` does not, in order."""
+        named = [profile.instance_type for profile in self.hub.profiles if profile.instance_type]
+        return [kind for kind in dict.fromkeys(named) if kind not in self.workers.instance_types]
+
+    @property
+    def worker_types(self) -> list[str]:
+        """All that workers may be: for everybody, preferred first, then the profiles' own."""
+        return [*self.workers.instance_types, *self.profile_types]
 
     @model_validator(mode="after")
     def _reserved_tags(self) -> Self:

@@ -17,8 +17,23 @@ TAG_ROLE = "hubdeploy:role"
 """On instances: the kind of machine, a value of :class:`Role`."""
 TAG_TEMPLATE = "hubdeploy:template"
 """On the workers' group: digest of what a worker has to be; on an instance: of what it is."""
+TAG_PREFERENCE = "hubdeploy:preference"
+"""On a workers' group: its place in the order of ``workers.instance_types`` from 1, or one of the
+words below. The fleet chooses among the groups by it."""
+FOR_PROFILES = "profiles"
+"""Only servers whose profile names the type start a machine there, or are put on one."""
+RETIRED = "none"
+"""The configuration names the type no more: its machines end as they become empty."""
 TAG_KEEP = "hubdeploy:keep"
 """On the file system that ``down`` kept: the date (ISO 8601) it was kept."""
+
+
+def by_preference(preference: str) -> tuple[int, int]:
+    """Sorts the values of the tag ``hubdeploy:preference``: as the operator put them, then what is
+    for profiles, then what is retired."""
+    if preference in (FOR_PROFILES, RETIRED):
+        return (1 if preference == FOR_PROFILES else 2), 0
+    return 0, int(preference) if preference.isdecimal() else 0
 
 
 class Role(StrEnum):
@@ -136,8 +151,13 @@ class Names:
         return f"leader.{self.namespace}"
 
     @property
-    def workers_group(self) -> str:
-        return f"{self.prefix}-workers"
+    def workers_groups(self) -> str:
+        """Begins the name of every auto scaling group of workers."""
+        return f"{self.prefix}-workers-"
+
+    def workers_group(self, instance_type: str) -> str:
+        """Auto scaling group of the workers of one type: choosing a type is choosing a group."""
+        return f"{self.workers_groups}{instance_type}"
 
     @property
     def repository(self) -> str:
@@ -252,6 +272,11 @@ class Parameters:
     def tls_secret(self, name: str) -> str:
         """Secret: ``certificate`` and ``key`` of an own certificate."""
         return f"{self.root}/tls/secret/{name}"
+
+    def is_kept(self, name: str) -> bool:
+        """Whether it goes with the hub's state where ``down`` keeps that: secrets that people
+        set, and those that the hub's database knows."""
+        return name.startswith((self.hub_secret(""), self.tls_secret("")))
 
     def ssh_host_key(self, instance_id: str) -> str:
         """Public host key line (``ssh-ed25519 AAAA…``), published by the machine itself."""

@@ -58,8 +58,8 @@ class Settings(TypedDict):
     limits: dict[str, Any]
     """``max_cluster_memory``, ``max_concurrent_users``, ``max_disk_utilization`` at render time."""
     workers: dict[str, Any]
-    """``group``, ``instance_types``, ``min_nodes``, ``max_nodes``, ``headroom``, ``idle_after``,
-    ``join_deadline``."""
+    """``instance_types``, ``profile_types`` (kept for the profiles that name them), ``min_nodes``,
+    ``max_nodes``, ``headroom``, ``idle_after``, ``join_deadline``."""
     state_volume: str
     """EBS volume id of the leader's state."""
     log_groups: dict[str, str]

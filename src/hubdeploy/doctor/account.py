@@ -67,7 +67,7 @@ class InstanceTypes(Check):
             config.leader.instance_type,
             config.chef.instance_type,
             config.chef.workstation_type,
-            *config.workers.instance_types,
+            *config.worker_types,
         }
         offers = self.ctx.aws.pages(
             "ec2",
@@ -149,9 +149,9 @@ class Quotas(Check):
             config.chef.instance_type,
             config.chef.workstation_type,
         )
-        sizes = self.ctx.instance_types([*fixed, *config.workers.instance_types])
+        sizes = self.ctx.instance_types([*fixed, *config.worker_types])
         worker = max(
-            (sizes[kind].vcpus for kind in config.workers.instance_types if kind in sizes),
+            (sizes[kind].vcpus for kind in config.worker_types if kind in sizes),
             default=0,
         )
         return {
@@ -228,13 +228,14 @@ class NameIsFree(Check):
         groups = aws.call(
             "autoscaling",
             "describe_auto_scaling_groups",
-            AutoScalingGroupNames=[names.workers_group],
+            AutoScalingGroupNames=[names.workers_group(t) for t in self.ctx.config.worker_types],
         )["AutoScalingGroups"]
-        if groups and tags_of(groups[0]).get(TAG_DEPLOYMENT) != names.deployment:
-            yield self.error(
-                f"auto scaling group {names.workers_group} is not this deployment's",
-                hint="choose another name for the deployment",
-            )
+        for group in groups:
+            if tags_of(group).get(TAG_DEPLOYMENT) != names.deployment:
+                yield self.error(
+                    f"auto scaling group {group['AutoScalingGroupName']} is not this deployment's",
+                    hint="choose another name for the deployment",
+                )
 
 
 CHECKS: tuple[type[Check], ...] = (

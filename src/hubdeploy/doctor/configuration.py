@@ -69,7 +69,8 @@ class LimitsAgree(Check):
     def find(self) -> Iterable[Finding]:
         config = self.ctx.config
         kind = config.workers.instance_types[0]
-        size = self.ctx.instance_types([kind]).get(kind)
+        sizes = self.ctx.instance_types(config.worker_types)
+        size = sizes.get(kind)
         if size is None:
             return
         least, most = (
@@ -88,11 +89,20 @@ class LimitsAgree(Check):
                 f"{limit // size.memory} of {config.workers.max_nodes} workers",
                 hint=f"max_nodes workers of type {kind} have {show_size(most)}",
             )
-        if config.hub.memory > size.memory * 0.9:
-            yield self.error(
-                f"a server of {show_size(config.hub.memory)} fits on no worker of type {kind}",
-                hint="lower hub.memory or choose larger workers.instance_types",
-            )
+        servers = [("hub", config.hub.memory, None)] + [
+            (f"profile {p.name}", p.memory or config.hub.memory, p.instance_type)
+            for p in config.hub.profiles
+        ]
+        for what, memory, only in servers:
+            types = [only] if only else config.workers.instance_types
+            if memory > 0.9 * max(
+                (sizes[t].memory for t in types if t in sizes), default=memory * 2
+            ):
+                yield self.error(
+                    f"a server of {show_size(memory)} ({what}) fits on no worker of type "
+                    f"{' or '.join(types)}",
+                    hint=f"lower the memory of the {what} or choose larger types of workers",
+                )
         places = int(size.memory * 0.9 // config.hub.memory) * config.workers.max_nodes
         if places < config.limits.max_concurrent_users:
             yield self.warning(

@@ -118,10 +118,10 @@ class Agents(Check):
 
 
 class Group(Check):
-    """The group's launches succeed, and its size is within the limits."""
+    """The groups' launches succeed, and there are as many workers as there should be."""
 
     name = "workers.group"
-    title = "The workers' group is well"
+    title = "The workers' groups are well"
     stage: ClassVar[Stage] = Stage.AFTER
 
     def find(self) -> Iterable[Finding]:
@@ -130,24 +130,26 @@ class Group(Check):
             yield self.error("there is no workers' group", hint="`hubdeploy up` makes it")
             return
         recent = datetime.now(UTC) - timedelta(hours=1)
-        for activity in self._activities():
-            if activity["StatusCode"] == "Failed" and activity["StartTime"] > recent:
-                yield self.error(
-                    f"a worker could not be launched: {activity.get('StatusMessage', '')}",
-                    hint="`hubdeploy doctor --only aws` checks quotas and types",
-                )
-                break
+        for kind in (group.instance_type for group in self.ctx.status.groups):
+            for activity in self._activities(kind):
+                if activity["StatusCode"] == "Failed" and activity["StartTime"] > recent:
+                    yield self.error(
+                        f"a worker could not be launched: {activity.get('StatusMessage', '')}",
+                        hint="`hubdeploy doctor --only aws` checks quotas and types",
+                        subject=kind,
+                    )
+                    break
         if group.in_service < group.minimum:
             yield self.warning(
                 f"{group.in_service} workers are in service, at least {group.minimum} should be",
                 hint="they may be booting: hubdeploy status",
             )
 
-    def _activities(self) -> list[dict[str, Any]]:
+    def _activities(self, kind: str) -> list[dict[str, Any]]:
         answer = self.ctx.aws.call(
             "autoscaling",
             "describe_scaling_activities",
-            AutoScalingGroupName=self.ctx.names.workers_group,
+            AutoScalingGroupName=self.ctx.names.workers_group(kind),
             MaxRecords=20,
         )
         return list(answer["Activities"])

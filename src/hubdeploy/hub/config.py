@@ -202,6 +202,7 @@ def _spawner(c: Any, settings: Mapping[str, Any], limits: Limits, *, state: Path
     spawner.cmd = ["jupyterhub-singleuser"]
     spawner.deployment = settings["deployment"]
     spawner.offered = offered
+    spawner.kept_types = list((settings.get("workers") or {}).get("profile_types") or ())
     spawner.image = offered[0].image
     spawner.mem_guarantee = spawner.mem_limit = offered[0].memory
     spawner.cpu_guarantee = offered[0].cpu

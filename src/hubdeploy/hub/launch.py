@@ -129,7 +129,7 @@ class Launcher:
         self._past, self._avoid, self._refusals = set(), set(), 0
         snapshot = await self.swarm.snapshot(max_age=1.0)
         admit(snapshot)
-        spot = self._choose(snapshot, request_of_server(server))
+        spot = self._choose(snapshot, server.request)
         kwargs = services.spec(server, spot)
         self.swarm.expect(provisional(self.name, services.as_api(kwargs)), under_way=True)
         await self._create(kwargs)
@@ -277,7 +277,7 @@ class Launcher:
         request = request_of(present["Spec"]["TaskTemplate"])
         wanted = replace(request, avoid=frozenset(self._avoid))
         spot = self._choose(snapshot, wanted, without=present["ID"])
-        kwargs = services.moved(present["Spec"], spot, request.instance_type)
+        kwargs = services.moved(present["Spec"], spot, request)
         past = {task["ID"] for task in snapshot.tasks_of(present)}
         self._planned_at = self._clock()
         log.info("%s goes to %s now", self.name, spot.node or "whichever machine comes")
@@ -390,10 +390,6 @@ class Launcher:
             wait=wait_exponential(multiplier=0.25, max=5),
             reraise=True,
         )
-
-
-def request_of_server(server: Server) -> Request:
-    return Request(memory=server.memory, cpu=server.cpu, instance_type=server.instance_type)
 
 
 def _fits(view: NodeView, request: Request) -> bool:

@@ -10,7 +10,7 @@ Pure functions over plain data. Memory is bytes, CPU nano-CPUs (10**9 is one cor
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,12 +33,19 @@ NODE_TYPE = f"node.labels.{LABEL_TYPE}"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One server's reservations. ``instance_type`` empty: any; ``avoid``: node ids not to use."""
+    """One server's reservations. ``instance_type`` empty: any but ``kept``, the types that are
+    there for profiles alone; ``avoid``: node ids not to use."""
 
     memory: int
     cpu: int = 0
     instance_type: str = ""
+    kept: frozenset[str] = frozenset()
     avoid: frozenset[str] = frozenset()
+
+    def takes(self, instance_type: str) -> bool:
+        """Whether a machine of this type is one for it."""
+        wanted = self.instance_type
+        return instance_type == wanted if wanted else instance_type not in self.kept
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,13 +111,13 @@ def place(nodes: Sequence[NodeView], request: Request) -> Placement | NoFit:
     """
     best: NodeView | None = None
     best_left = 2.0
-    memory, cpu, wanted, avoid = request.memory, request.cpu, request.instance_type, request.avoid
+    memory, cpu, avoid = request.memory, request.cpu, request.avoid
     for node in nodes:
         left_memory = node.memory - node.memory_reserved - memory
         if left_memory < 0 or node.availability != "active" or not node.ready:
             continue
         left_cpu = node.cpu - node.cpu_reserved - cpu
-        if left_cpu < 0 or (wanted and node.instance_type != wanted) or node.id in avoid:
+        if left_cpu < 0 or node.id in avoid or not request.takes(node.instance_type):
             continue
         left = left_memory / node.memory if node.memory else 0.0
         if cpu and node.cpu:
@@ -128,7 +135,7 @@ def _newer(one: NodeView, other: NodeView) -> bool:
 def _no_fit(nodes: Sequence[NodeView], request: Request) -> NoFit:
     wanted = request.instance_type
     usable = [n for n in nodes if n.takes_tasks and n.id not in request.avoid]
-    of_type = [n for n in usable if not wanted or n.instance_type == wanted]
+    of_type = [n for n in usable if request.takes(n.instance_type)]
     if not of_type:
         return NoFit(reason=f"no machine of type {wanted} is up" if wanted else "no machine is up")
     if all(n.memory < request.memory or n.cpu < request.cpu for n in of_type):
@@ -156,17 +163,20 @@ def request_of(task_spec: Mapping[str, Any]) -> Request:
         memory=int(reserved.get("MemoryBytes") or 0),
         cpu=int(reserved.get("NanoCPUs") or 0),
         instance_type=pinned_to(task_spec, NODE_TYPE),
+        kept=frozenset(_constrained(task_spec, NODE_TYPE, "!=")),
     )
 
 
 def pinned_to(task_spec: Mapping[str, Any], attribute: str = NODE_ID) -> str:
     """The value that *attribute* is constrained to equal, or an empty string."""
-    constraints = (task_spec.get("Placement") or {}).get("Constraints") or ()
-    for constraint in constraints:
-        name, equals, value = constraint.partition("==")
-        if equals and name.strip() == attribute:
-            return str(value.strip())
-    return ""
+    return next(_constrained(task_spec, attribute, "=="), "")
+
+
+def _constrained(task_spec: Mapping[str, Any], attribute: str, sign: str) -> Iterator[str]:
+    for constraint in (task_spec.get("Placement") or {}).get("Constraints") or ():
+        name, found, value = constraint.partition(sign)
+        if found and name.strip() == attribute:
+            yield str(value.strip())
 
 
 def is_alive(task: Mapping[str, Any]) -> bool:

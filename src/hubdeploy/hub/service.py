@@ -18,13 +18,13 @@ from typing import Any
 from hubdeploy.config.names import (
     LABEL_DEPLOYMENT,
     LABEL_SERVER,
-    LABEL_TYPE,
     LABEL_USER,
     NOTEBOOK_GID,
     NOTEBOOK_UID,
     Port,
 )
 from hubdeploy.hub.homes import digest
+from hubdeploy.hub.placement import NODE_TYPE, Request
 
 NANO = 10**9
 _LABEL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -62,9 +62,17 @@ class Server:
     cpu_limit: int = 0
     port: int = 8888
     instance_type: str = ""
+    kept: frozenset[str] = frozenset()
     grace_seconds: int = 10
     owner: str = f"{NOTEBOOK_UID}:{NOTEBOOK_GID}"
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def request(self) -> Request:
+        """What it reserves, and on which machines."""
+        return Request(
+            memory=self.memory, cpu=self.cpu, instance_type=self.instance_type, kept=self.kept
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,15 +153,18 @@ def _task_template(server: Server, spot: Spot) -> dict[str, Any]:
             "Reservations": {"MemoryBytes": server.memory, "NanoCPUs": server.cpu},
         },
         "RestartPolicy": {"Condition": "none"},
-        "Placement": {"Constraints": constraints(server.instance_type, spot.node)},
+        "Placement": {"Constraints": constraints(server.request, spot.node)},
     }
 
 
-def constraints(instance_type: str, node: str) -> list[str]:
-    """Workers only; of one type where the profile says so; one node where it was chosen."""
+def constraints(request: Request, node: str) -> list[str]:
+    """Workers only; of one type where the profile says so, else of none that is kept for others;
+    one node where it was chosen."""
     found = ["node.role==worker"]
-    if instance_type:
-        found.append(f"node.labels.{LABEL_TYPE}=={instance_type}")
+    if request.instance_type:
+        found.append(f"{NODE_TYPE}=={request.instance_type}")
+    else:
+        found += [f"{NODE_TYPE}!={kept}" for kept in sorted(request.kept)]
     if node:
         found.append(f"node.id=={node}")
     return found
@@ -170,7 +181,7 @@ def as_api(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def moved(present: Mapping[str, Any], spot: Spot, instance_type: str) -> dict[str, Any]:
+def moved(present: Mapping[str, Any], spot: Spot, request: Request) -> dict[str, Any]:
     """Keyword arguments that give a service, whose ``Spec`` is *present*, another place.
 
     Everything else stays as it was: a server that is moved after the hub's configuration changed
@@ -178,7 +189,7 @@ def moved(present: Mapping[str, Any], spot: Spot, instance_type: str) -> dict[st
     it comes back to the same machine.
     """
     template = dict(present["TaskTemplate"])
-    template["Placement"] = {"Constraints": constraints(instance_type, spot.node)}
+    template["Placement"] = {"Constraints": constraints(request, spot.node)}
     template["ForceUpdate"] = int(template.get("ForceUpdate") or 0) + 1
     endpoint = dict(present["EndpointSpec"])
     endpoint["Ports"] = [

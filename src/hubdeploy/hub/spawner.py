@@ -45,6 +45,7 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
 
     deployment = Unicode("", config=True, help="Name of the deployment, a label on each service.")
     offered = List(config=True, help="Choices of the spawn page (hubdeploy.hub.profiles.Choice).")
+    kept_types = List(config=True, help="Instance types for the profiles alone that name them.")
     shared_folders = List(
         Dict(), config=True, help="Shared folders: dicts with name, mount and writable."
     )
@@ -141,6 +142,7 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
             memory=int(self.mem_guarantee or 0),
             cpu=int((self.cpu_guarantee or 0) * NANO),
             instance_type=self._chosen.instance_type if self._chosen else "",
+            kept=frozenset(self.kept_types),
         )
 
     def get_env(self) -> dict[str, str]:
@@ -295,6 +297,7 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
             cpu_limit=int((self.cpu_limit or 0) * NANO),
             port=self.port,
             instance_type=self.request.instance_type,
+            kept=self.request.kept,
         )
 
     async def progress(self) -> AsyncGenerator[dict[str, Any], None]:
@@ -360,9 +363,8 @@ class HubSpawner(SwarmSpawner):  # type: ignore[misc]
 
     async def get_url(self) -> str:
         """After a restart of the hub: where the server is, waiting for one that is on its way."""
-        launcher = self.launcher
         try:
-            seen = await launcher.until_running(
+            seen = await self.launcher.until_running(
                 deadline=time.monotonic() + self.start_timeout,
                 image=self.image,
                 memory=self.request.memory,

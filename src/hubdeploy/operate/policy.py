@@ -243,7 +243,7 @@ def _network(names: Names) -> Iterator[Grant]:
 
 
 def _machines(names: Names) -> Iterator[Grant]:
-    group = "autoScalingGroup:*:autoScalingGroupName/" + names.workers_group
+    group = "autoScalingGroup:*:autoScalingGroupName/" + names.workers_group("*")
     yield Grant(
         sid="Group",
         actions=(
@@ -272,6 +272,8 @@ def _machines(names: Names) -> Iterator[Grant]:
         resources=(
             f"arn:{PARTITION}:ssm:{names.region}::document/AWS-RunShellScript",
             _arn(names, "ssm", "document/SSM-SessionManagerRunShell"),
+            # the way to the Chef server
+            f"arn:{PARTITION}:ssm:{names.region}::document/AWS-StartPortForwardingSession",
         ),
     )
     yield Grant(

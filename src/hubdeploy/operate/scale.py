@@ -1,4 +1,4 @@
-"""Changes how far the fleet may grow: the group's sizes and the fleet's live limits at once."""
+"""Changes how far the fleet may grow: the groups' sizes and the fleet's live limits at once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from hubdeploy.aws.groups import is_general, preference, workers_groups
 from hubdeploy.aws.session import Aws
 from hubdeploy.config.limits import Limits, changed_live, live_changes, parameter
-from hubdeploy.config.names import Names
+from hubdeploy.config.names import RETIRED, Names
 from hubdeploy.errors import HubdeployError
 
 
@@ -41,26 +42,22 @@ def scale(
     filed: Collection[str] = (),
     by: str = "hubdeploy scale",
 ) -> Scaled:
-    """Write the limits parameter and the group's bounds.
+    """Write the limits parameter and the groups' bounds.
 
     ``filed``: limits that the operator's file says as well, from now on; what else changes is
     noted in the parameter as ``by``'s, so that the next ``up`` does not set it back.
 
-    The group's maximum is never set below its present size: AWS would then end machines of its
-    own choice, also ones with notebooks. The fleet brings the size down as machines empty and
-    the maximum follows.
+    Each type of worker has a group, which may grow up to the whole maximum: how many there are
+    together is the fleet's to keep. No group's maximum is set below its present size: AWS would
+    then end machines of its own choice, also ones with notebooks. The fleet brings the size down
+    as machines empty and the maximum follows.
     """
-    found = aws.call(
-        "autoscaling",
-        "describe_auto_scaling_groups",
-        AutoScalingGroupNames=[names.workers_group],
-    )["AutoScalingGroups"]
+    found = [group for group in workers_groups(aws=aws, names=names) if not group.get("Status")]
     if not found:
         raise HubdeployError(
             f"deployment {names.deployment} has no workers' group to scale",
             hint="run `hubdeploy up` first",
         )
-    group = found[0]
     text = _text(aws=aws, names=names)
     before = Limits.from_json(text)
     new = _parameter(text, before, after, filed=filed, by=by)
@@ -73,20 +70,26 @@ def scale(
             Type="String",
             Overwrite=True,
         )
-    sizes = {
-        "MinSize": min(after.min_nodes, group["DesiredCapacity"]),
-        "MaxSize": max(after.max_nodes, group["DesiredCapacity"]),
-    }
-    if after.min_nodes > group["DesiredCapacity"]:
-        sizes |= {"MinSize": after.min_nodes, "DesiredCapacity": after.min_nodes}
-    if any(group[name] != size for name, size in sizes.items()):
-        aws.call(
-            "autoscaling",
-            "update_auto_scaling_group",
-            AutoScalingGroupName=names.workers_group,
-            **sizes,
-        )
-    return Scaled(before=before, after=after, running=len(group["Instances"]))
+    lacking = after.min_nodes - sum(group["DesiredCapacity"] for group in found)
+    for group in found:
+        if preference(group) == RETIRED:
+            continue
+        # the preferred type's group comes first
+        more = max(0, lacking) if is_general(group) else 0
+        lacking -= more
+        desired = group["DesiredCapacity"] + more
+        sizes = {"MaxSize": max(after.max_nodes, desired)}
+        if more:
+            sizes["DesiredCapacity"] = desired
+        if any(group[name] != size for name, size in sizes.items()):
+            aws.call(
+                "autoscaling",
+                "update_auto_scaling_group",
+                AutoScalingGroupName=group["AutoScalingGroupName"],
+                **sizes,
+            )
+    running = sum(len(group["Instances"]) for group in found)
+    return Scaled(before=before, after=after, running=running)
 
 
 def _parameter(text: str, before: Limits, after: Limits, *, filed: Collection[str], by: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from hubdeploy.aws.groups import instance_type, preference, workers_groups
 from hubdeploy.aws.inventory import tags_of
 from hubdeploy.aws.session import Aws
 from hubdeploy.config.names import TAG_DEPLOYMENT, TAG_ROLE, Names, Role
@@ -47,11 +48,22 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """The workers' auto scaling group: sizes in machines."""
+    """The workers' auto scaling groups together, in machines; the bounds are the live limits'."""
 
     minimum: int
     desired: int
     maximum: int
+    in_service: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TypeGroup:
+    """The group of one instance type. ``preference``: its place in the order, ``profiles`` when
+    only servers whose profile names it go there, ``none`` when its machines are to empty."""
+
+    instance_type: str
+    preference: str
+    desired: int
     in_service: int
 
 
@@ -65,6 +77,7 @@ class Status:
     url: str = ""
     machines: list[Machine] = field(default_factory=list)
     group: Group | None = None
+    groups: list[TypeGroup] = field(default_factory=list)
     limits: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,16 +107,17 @@ def read(*, aws: Aws, names: Names) -> Status:
     """Four reads, whatever the size of the deployment (and pages)."""
     with ThreadPoolExecutor(3) as pool:
         found = pool.submit(machines, aws=aws, names=names)
-        group = pool.submit(_group, aws, names)
+        groups = pool.submit(workers_groups, aws=aws, names=names)
         values = pool.submit(_values, aws, [names.parameters.hub_state, names.parameters.limits])
     state, limits = values.result()
     return Status(
         deployment=names.deployment,
         region=names.region,
-        exists=bool(found.result() or group.result()),
+        exists=bool(found.result() or groups.result()),
         url=str(state.get("url", "")),
         machines=found.result(),
-        group=group.result(),
+        group=_together(groups.result(), limits),
+        groups=[_of_type(group) for group in groups.result()],
         limits=limits,
     )
 
@@ -162,18 +176,26 @@ def _decoded(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _group(aws: Aws, names: Names) -> Group | None:
-    found = aws.call(
-        "autoscaling",
-        "describe_auto_scaling_groups",
-        AutoScalingGroupNames=[names.workers_group],
-    )["AutoScalingGroups"]
+def _together(found: Sequence[dict[str, Any]], limits: dict[str, Any]) -> Group | None:
     if not found:
         return None
-    group = found[0]
     return Group(
-        minimum=group["MinSize"],
-        desired=group["DesiredCapacity"],
-        maximum=group["MaxSize"],
-        in_service=sum(i["LifecycleState"] == "InService" for i in group["Instances"]),
+        minimum=int(limits.get("min_nodes") or 0),
+        desired=sum(group["DesiredCapacity"] for group in found),
+        # each may grow to what all together may be
+        maximum=int(limits.get("max_nodes") or max(group["MaxSize"] for group in found)),
+        in_service=sum(_in_service(group) for group in found),
     )
+
+
+def _of_type(group: dict[str, Any]) -> TypeGroup:
+    return TypeGroup(
+        instance_type=instance_type(group),
+        preference=preference(group),
+        desired=group["DesiredCapacity"],
+        in_service=_in_service(group),
+    )
+
+
+def _in_service(group: dict[str, Any]) -> int:
+    return sum(item["LifecycleState"] == "InService" for item in group["Instances"])

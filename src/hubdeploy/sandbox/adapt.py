@@ -20,6 +20,8 @@ NOTEBOOK_TAG = "rehearsal"
 """Tag of the small notebook image that the sandbox builds and keeps in its registry."""
 MACHINE = "t3.medium"
 """Two processors and 4 GiB: enough for a few small servers on each machine."""
+WORKERS = (MACHINE, "t3a.medium", "t3.large", "t3a.large", "m5.large", "m5a.large", "m6i.large")
+"""Stand for the configured types of workers, in their order; beyond these, the types themselves."""
 MOST_AT_ONCE = 2
 """Workers that start with the rehearsal; more come as they are needed, as configured."""
 MOST_MEMORY = 512 << 20
@@ -51,7 +53,10 @@ def adapted(config: Config, sandbox: Sandbox) -> Config:
     }
     values["leader"] |= {"instance_type": MACHINE}
     workers = values["workers"]
-    workers["instance_types"] = [MACHINE]
+    types = {
+        kind: (*WORKERS, kind)[min(n, len(WORKERS))] for n, kind in enumerate(config.worker_types)
+    }
+    workers["instance_types"] = [types[kind] for kind in config.workers.instance_types]
     workers["spot_share"] = 0
     workers["min_nodes"] = min(workers["min_nodes"], MOST_AT_ONCE)
     workers["headroom"] = min(workers["headroom"], 2)
@@ -68,7 +73,7 @@ def adapted(config: Config, sandbox: Sandbox) -> Config:
         }
     for profile in hub["profiles"]:
         profile["image"] = None
-        profile["instance_type"] = None
+        profile["instance_type"] = types.get(profile["instance_type"])
         profile["memory"] = min(profile["memory"] or MOST_MEMORY, 2 * MOST_MEMORY)
         profile["cpu"] = min(profile["cpu"] or MOST_CPU, 2 * MOST_CPU)
     return Config.model_validate(values)

@@ -334,7 +334,7 @@ class _Maker:
     def fleet(self, *, file_system: str) -> list[Statement]:
         """The fleet service on the leader: the group's size, its instances, their phases."""
         parameters = self._parameters
-        group = f"autoScalingGroup:*:autoScalingGroupName/{self._names.workers_group}"
+        group = f"autoScalingGroup:*:autoScalingGroupName/{self._names.workers_group('*')}"
         workers = parameters.phase(Role.WORKER, "*")
         statements = [
             _allow(

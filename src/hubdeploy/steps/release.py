@@ -71,8 +71,8 @@ def settings(config: Config, names: Names, outputs: Outputs) -> Settings:
         hub=config.hub.model_dump(mode="python"),
         limits=config.limits.model_dump(mode="python"),
         workers={
-            "group": names.workers_group,
             "instance_types": list(workers.instance_types),
+            "profile_types": config.profile_types,
             "min_nodes": workers.min_nodes,
             "max_nodes": workers.max_nodes,
             "headroom": workers.headroom,

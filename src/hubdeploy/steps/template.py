@@ -49,7 +49,7 @@ class Template(Part[dict[str, Any]]):
     # ---- what it should be -------------------------------------------------------------------
 
     def data(self, ami: str) -> dict[str, Any]:
-        """The template's data without the tag that holds its digest."""
+        """The template's data without the tag that holds its digest. The groups say the type."""
         config = self.config
         public = config.network.egress == "public"
         group = self.outputs["firewall"][Role.WORKER]
@@ -71,7 +71,6 @@ class Template(Part[dict[str, Any]]):
         script = userdata.render(Role.WORKER, self.names)
         return {
             "ImageId": ami,
-            "InstanceType": config.workers.instance_types[0],
             "IamInstanceProfile": {"Name": self.names.instance(Role.WORKER)},
             "UserData": base64.b64encode(script.encode()).decode(),
             "MetadataOptions": METADATA,
@@ -121,7 +120,7 @@ class Template(Part[dict[str, Any]]):
                 RESOURCE,
                 "launch template of the workers",
                 partial(self._create, mark, data),
-                {"type": data["InstanceType"], "image": ami},
+                {"image": ami},
             )
             return
         template = observed["LaunchTemplateId"]

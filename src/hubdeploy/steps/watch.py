@@ -103,12 +103,21 @@ def check(sight: Sight, role: Role, instance: str) -> None:
 
 
 def scaling_failure(part: Part[Any], *, since: float) -> AwsError | None:
-    """What Auto Scaling could not launch since a time (epoch seconds), in its own words."""
+    """What Auto Scaling could not launch since a time (epoch seconds), in its own words.
+
+    None while there is a type for everybody that has not failed: the fleet turns to it.
+    """
+    names = [part.names.workers_group(kind) for kind in part.config.workers.instance_types]
+    failures = [_failure_of(part, name, since=since) for name in names]
+    return failures[0] if all(failures) else None
+
+
+def _failure_of(part: Part[Any], group: str, *, since: float) -> AwsError | None:
     try:
         found = part.call(
             "autoscaling",
             "describe_scaling_activities",
-            AutoScalingGroupName=part.names.workers_group,
+            AutoScalingGroupName=group,
             MaxRecords=10,
         )["Activities"]
     except AwsError as error:

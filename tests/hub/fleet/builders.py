@@ -42,7 +42,7 @@ def group(desired: int, **more: Any) -> Group:
         "name": "workers",
         "desired": desired,
         "max_size": 100,
-        "types": ("m6i.xlarge",),
+        "instance_type": "m6i.xlarge",
         "memory": 16 * GIB,
         "cpu": 8 * CORE,
     }

@@ -15,8 +15,10 @@ import requests
 from hubdeploy.config.limits import Limits
 from hubdeploy.config.names import (
     LABEL_DEPLOYMENT,
+    LABEL_TYPE,
     LABEL_USER,
     TAG_DEPLOYMENT,
+    TAG_PREFERENCE,
     TAG_ROLE,
     Names,
     Role,
@@ -58,6 +60,7 @@ class Yard:
     folder: Path
     names: Names
     file_system: str
+    subnet: str
     limits: Limits = field(
         default_factory=lambda: Limits(max_nodes=5, headroom=0, idle_after=300, join_deadline=900)
     )
@@ -73,7 +76,6 @@ class Yard:
             names=self.names,
             limits=self.limits,
             policy=Policy(settle=0.0),
-            types=(TYPE,),
             file_system=self.file_system,
             state=self.folder / "state",
             homes=self.folder / "home",
@@ -106,23 +108,57 @@ class Yard:
 
     # --- the account ------------------------------------------------------------------------
 
-    def group(self) -> dict[str, Any]:
+    def add_group(self, kind: str, preference: str = "", *, most: int = 3) -> None:
+        """The group of another instance type, as `up` makes it."""
+        tags = {TAG_DEPLOYMENT: "demo", TAG_PREFERENCE: preference}
+        name = self.names.workers_group(kind)
+        self.cloud.client("autoscaling").create_auto_scaling_group(
+            AutoScalingGroupName=name,
+            MixedInstancesPolicy={
+                "LaunchTemplate": {
+                    "LaunchTemplateSpecification": {
+                        "LaunchTemplateName": "workers",
+                        "Version": "$Latest",
+                    },
+                    "Overrides": [{"InstanceType": kind}],
+                },
+                "InstancesDistribution": {"OnDemandPercentageAboveBaseCapacity": 100},
+            },
+            MinSize=0,
+            MaxSize=most,
+            DesiredCapacity=0,
+            VPCZoneIdentifier=self.subnet,
+            NewInstancesProtectedFromScaleIn=True,
+            Tags=[
+                {
+                    "ResourceId": name,
+                    "ResourceType": "auto-scaling-group",
+                    "Key": key,
+                    "Value": value,
+                    "PropagateAtLaunch": False,
+                }
+                for key, value in tags.items()
+                if value
+            ],
+        )
+
+    def group(self, kind: str = TYPE) -> dict[str, Any]:
         found = self.cloud.client("autoscaling").describe_auto_scaling_groups(
-            AutoScalingGroupNames=[self.names.workers_group]
+            AutoScalingGroupNames=[self.names.workers_group(kind)]
         )["AutoScalingGroups"]
         return dict(found[0])
 
-    def desired(self) -> int:
-        return int(self.group()["DesiredCapacity"])
+    def desired(self, kind: str = TYPE) -> int:
+        return int(self.group(kind)["DesiredCapacity"])
 
-    def instances(self) -> list[str]:
-        return [member["InstanceId"] for member in self.group()["Instances"]]
+    def instances(self, kind: str = TYPE) -> list[str]:
+        return [member["InstanceId"] for member in self.group(kind)["Instances"]]
 
-    def started(self, count: int) -> list[str]:
+    def started(self, count: int, kind: str = TYPE) -> list[str]:
         """Wait until the group has *count* instances that run."""
 
         def running() -> list[str] | None:
-            names = self.instances()
+            names = self.instances(kind)
             if len(names) != count or not names:
                 return [] if count == 0 and not names else None
             answer = self.cloud.client("ec2").describe_instances(InstanceIds=names)
@@ -164,12 +200,14 @@ class Yard:
         user: str,
         *,
         memory: int = 2 * GIB,
+        kind: str = "",
         node: str = "",
         deployment: str = "",
         created: str = "",
     ) -> None:
         """A server as the spawner makes it; *created* (Docker's form of a time) backdates it."""
         constraints = ["node.role==worker"] + ([f"node.id=={node}"] if node else [])
+        constraints += [f"node.labels.{LABEL_TYPE}=={kind}"] if kind else []
         self._docker(
             "POST",
             "services/create",
@@ -223,7 +261,6 @@ def yard(
         LaunchTemplateName="workers",
         LaunchTemplateData={
             "ImageId": ami,
-            "InstanceType": TYPE,
             "TagSpecifications": [
                 {
                     "ResourceType": "instance",
@@ -231,24 +268,6 @@ def yard(
                 }
             ],
         },
-    )
-    cloud.client("autoscaling").create_auto_scaling_group(
-        AutoScalingGroupName=names.workers_group,
-        LaunchTemplate={"LaunchTemplateName": "workers", "Version": "$Latest"},
-        MinSize=0,
-        MaxSize=3,
-        DesiredCapacity=0,
-        VPCZoneIdentifier=subnet,
-        NewInstancesProtectedFromScaleIn=True,
-        Tags=[
-            {
-                "ResourceId": names.workers_group,
-                "ResourceType": "auto-scaling-group",
-                "Key": TAG_DEPLOYMENT,
-                "Value": "demo",
-                "PropagateAtLaunch": False,
-            }
-        ],
     )
     iam = cloud.client("iam")
     role = names.instance(Role.LEADER)
@@ -259,7 +278,15 @@ def yard(
     for name, value in {**cloud.environ(), **as_leader.environ()}.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "home").mkdir()
-    made = Yard(cloud=cloud, swarm=swarm, folder=tmp_path, names=names, file_system=file_system)
+    made = Yard(
+        cloud=cloud,
+        swarm=swarm,
+        folder=tmp_path,
+        names=names,
+        file_system=file_system,
+        subnet=subnet,
+    )
+    made.add_group(TYPE)
     yield made
     for store in made.stores:
         store.close()

@@ -86,7 +86,7 @@ def test_two_hundred_starts_at_once_lose_and_double_none_and_ask_for_capacity_on
     yard: Yard, hub: HubProcess
 ) -> None:
     yard.cloud.client("autoscaling").update_auto_scaling_group(
-        AutoScalingGroupName=yard.names.workers_group, MaxSize=40
+        AutoScalingGroupName=yard.names.workers_group(TYPE), MaxSize=40
     )
     session = requests.Session()
     session.headers["Authorization"] = f"token {TOKEN}"

@@ -156,7 +156,7 @@ def test_a_tick_with_500_machines_and_5000_servers_takes_less_than_a_second_of_c
 ) -> None:
     yard.limits = Limits(max_nodes=600, headroom=10)
     yard.cloud.client("autoscaling").set_desired_capacity(
-        AutoScalingGroupName=yard.names.workers_group, DesiredCapacity=1
+        AutoScalingGroupName=yard.names.workers_group(TYPE), DesiredCapacity=1
     )
     yard.started(1)
     instances = [f"i-{number:017x}" for number in range(MACHINES)]

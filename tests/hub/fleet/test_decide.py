@@ -139,11 +139,11 @@ def test_a_server_too_big_for_any_machine_is_said_and_starts_none() -> None:
     assert desired(actions) is None
 
 
-def test_the_cheapest_group_is_chosen_and_a_wanted_type_is_heeded() -> None:
+def test_the_first_type_that_it_fits_on_is_chosen_and_a_wanted_type_is_heeded() -> None:
     groups = (
-        group(0, name="small", types=("m6i.large",), memory=8 * GIB, cpu=2 * CORE, price=1.0),
-        group(0, name="large", types=("m6i.4xlarge",), memory=64 * GIB, cpu=16 * CORE, price=8.0),
-        group(0, name="gpu", types=("g5.xlarge",), memory=16 * GIB, cpu=4 * CORE, price=12.0),
+        group(0, name="small", instance_type="m6i.large", memory=8 * GIB, cpu=2 * CORE),
+        group(0, name="large", instance_type="m6i.4xlarge", memory=64 * GIB, cpu=16 * CORE),
+        group(0, name="gpu", instance_type="g5.xlarge", memory=16 * GIB, cpu=4 * CORE),
     )
     plain = seen(pending=pending(4), groups=groups)
     assert [(a.group, a.desired) for a in of(SetDesired, decide(plain, NO_HEADROOM, POLICY))] == [

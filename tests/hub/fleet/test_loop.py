@@ -21,7 +21,7 @@ def test_a_machines_whole_life_from_the_first_waiting_user_to_being_forgotten(ya
     fleet = yard.fleet()
     assert yard.tick(fleet) == []
     yard.start_server("ann")
-    assert yard.tick(fleet) == ["SetDesired hubdeploy-demo-workers"]
+    assert yard.tick(fleet) == ["SetDesired hubdeploy-demo-workers-m6i.xlarge"]
     (instance,) = yard.started(1)
     assert yard.tick(fleet) == [], "a machine that will do is on its way"
     node = yard.join(instance)
@@ -89,7 +89,10 @@ def test_a_burst_of_two_hundred_asks_for_capacity_once(yard: Yard) -> None:
     for number in range(200):
         yard.start_server(f"user{number}")
     done = yard.tick(fleet)
-    assert done == ["SetMaxSize hubdeploy-demo-workers", "SetDesired hubdeploy-demo-workers"]
+    assert done == [
+        "SetMaxSize hubdeploy-demo-workers-m6i.xlarge",
+        "SetDesired hubdeploy-demo-workers-m6i.xlarge",
+    ]
     # 16 GiB, of which the system shows 15: 7 servers of 2 GiB a machine
     assert yard.desired() == 29
     for _ in range(3):
@@ -106,7 +109,7 @@ def test_a_machine_that_never_joins_is_ended_and_its_console_kept(yard: Yard) ->
     assert yard.tick(fleet, seconds=600) == []
     done = yard.tick(fleet, seconds=600)
     assert done[:2] == [f"Unprotect {instance}", f"Terminate {instance}"]
-    assert "SetDesired hubdeploy-demo-workers" in done, "somebody still waits"
+    assert "SetDesired hubdeploy-demo-workers-m6i.xlarge" in done, "somebody still waits"
     assert fleet.store.console(instance) is not None
     assert fleet.memory.failures == 1
     newest = [d for d in fleet.store.decisions() if d.kind == "Terminate"]
@@ -142,7 +145,7 @@ def test_a_spot_notice_cordons_the_machine_tells_its_user_and_starts_another(yar
     assert done == [
         f"Cordon {instance}",
         f"TellUsers {instance}",
-        "SetDesired hubdeploy-demo-workers",
+        "SetDesired hubdeploy-demo-workers-m6i.xlarge",
     ]
     (note,) = home.iterdir()
     assert "Save your work now" in note.read_text()
@@ -195,7 +198,7 @@ def test_errors_of_aws_and_of_docker_are_survived_with_longer_pauses(yard: Yard)
     yard.swarm.fault(Fault(times=1, path="/nodes"))
     assert fleet.tick() > second
     assert "Docker" in fleet.view.error
-    assert yard.tick(fleet) == ["SetDesired hubdeploy-demo-workers"]
+    assert yard.tick(fleet) == ["SetDesired hubdeploy-demo-workers-m6i.xlarge"]
     assert fleet.view.failed_ticks == 0
 
 
@@ -213,7 +216,7 @@ def test_what_fails_is_tried_again_later_and_the_rest_is_done(yard: Yard) -> Non
     fleet.tick()
     assert len(yard.cloud.calls.find("autoscaling:SetDesiredCapacity", role=None)) == calls
     yard.cloud.faults.clear()
-    assert yard.tick(fleet) == ["SetDesired hubdeploy-demo-workers"]
+    assert yard.tick(fleet) == ["SetDesired hubdeploy-demo-workers-m6i.xlarge"]
 
 
 def test_capacity_errors_of_aws_are_shown(yard: Yard) -> None:
@@ -235,7 +238,7 @@ def test_capacity_errors_of_aws_are_shown(yard: Yard) -> None:
 def test_a_node_let_in_by_hand_gets_its_labels(yard: Yard) -> None:
     fleet = yard.fleet()
     yard.cloud.client("autoscaling").set_desired_capacity(
-        AutoScalingGroupName=yard.names.workers_group, DesiredCapacity=1
+        AutoScalingGroupName=yard.names.workers_group(TYPE), DesiredCapacity=1
     )
     (instance,) = yard.started(1)
     node = yard.join(instance)
@@ -274,7 +277,9 @@ def test_the_admission_tells_what_a_server_will_wait_for(yard: Yard) -> None:
     yard.tick(fleet)
     assert ask("zoe", gib=64) == (False, "limit")
     assert ask() == (True, "machine")
-    assert yard.tick(fleet, seconds=5) == ["SetDesired hubdeploy-demo-workers"], "it counts"
+    assert yard.tick(fleet, seconds=5) == ["SetDesired hubdeploy-demo-workers-m6i.xlarge"], (
+        "it counts"
+    )
     (instance,) = yard.started(1)
     yard.tick(fleet, seconds=5)
     coming = fleet.admission(Pending(user="bob", memory=2 * GIB, since=yard.now))

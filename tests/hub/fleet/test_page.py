@@ -66,7 +66,7 @@ def _xsrf(text: str) -> str:
 def site(yard: Yard, tmp_path: Path) -> Iterator[Site]:
     """Two machines with users, one on its way, one server too big to fit."""
     yard.cloud.client("autoscaling").set_desired_capacity(
-        AutoScalingGroupName=yard.names.workers_group, DesiredCapacity=3
+        AutoScalingGroupName=yard.names.workers_group(TYPE), DesiredCapacity=3
     )
     first, second, _ = yard.started(3)
     nodes = [yard.join(first), yard.join(second)]

@@ -112,7 +112,7 @@ def _cloud(state: str = "running", lifecycle: str = "InService", **phase: str) -
         desired=1,
         min_size=0,
         max_size=3,
-        types=(),
+        instance_type="m6i.xlarge",
         members={"i-1": Member(lifecycle=lifecycle, protected=True)},
     )
     return CloudFacts(
@@ -129,7 +129,7 @@ def _node(**more: object) -> SwarmFacts:
 
 def _life(cloud: CloudFacts, swarm: SwarmFacts, memory: Memory | None = None) -> Life:
     sizes = {"m6i.xlarge": TypeSize(memory=15 * GIB, cpu=8 * CORE)}
-    look = observation(NOW, cloud, swarm, memory or Memory(), sizes=sizes, types=("m6i.xlarge",))
+    look = observation(NOW, cloud, swarm, memory or Memory(), sizes=sizes)
     (found,) = look.workers
     return found.life
 
@@ -179,10 +179,10 @@ def test_a_node_whose_instance_is_gone_is_given_up_only_after_a_while() -> None:
 
 def test_a_new_machines_size_is_learned_from_real_nodes() -> None:
     sizes = {"m6i.xlarge": TypeSize(memory=14 * GIB, cpu=8 * CORE)}
-    before = observation(NOW, _cloud(), SwarmFacts(), Memory(), sizes=sizes, types=("m6i.xlarge",))
+    before = observation(NOW, _cloud(), SwarmFacts(), Memory(), sizes=sizes)
     assert before.groups[0].memory == 14 * GIB
     node = _node(instance="i-1", instance_type="m6i.xlarge", memory=15 * GIB)
-    after = observation(NOW, _cloud(), node, Memory(), sizes=sizes, types=("m6i.xlarge",))
+    after = observation(NOW, _cloud(), node, Memory(), sizes=sizes)
     assert after.groups[0].memory == 15 * GIB
 
 
@@ -424,9 +424,9 @@ def test_what_the_hub_tells_the_service_arrives(monkeypatch: pytest.MonkeyPatch)
     assert "t0ken" not in json.dumps(entry["environment"])
     told = from_environment(entry["environment"])
     assert told.limits == limits
-    assert told.names.workers_group == "hubdeploy-demo-workers"
+    assert told.names.workers_group("c5.large") == "hubdeploy-demo-workers-c5.large"
     assert (told.policy.slot_memory, told.policy.slot_cpu) == (3 * GIB, 1_500_000_000)
-    assert (told.types, told.file_system) == (("m6i.xlarge",), "fs-1")
+    assert told.file_system == "fs-1"
     assert told.state == Path("/srv/x/fleet")
     for wrong in ({}, {VARIABLE: "{"}, {VARIABLE: "{}"}):
         with pytest.raises(ConfigError):

@@ -95,7 +95,7 @@ def observations(draw: st.DrawFn) -> Observation:
                 name="workers",
                 desired=there + draw(st.integers(0, 3)),
                 max_size=20,
-                types=("m6i.xlarge",),
+                instance_type="m6i.xlarge",
                 memory=MACHINE,
                 cpu=8 * CORE,
             ),

@@ -159,6 +159,11 @@ def test_other_types_of_a_mixed_group_stand_in(world: World) -> None:
     assert {instance["InstanceType"] for instance in found} == {"t3.large"}
     spots = [i for i in found if i.get("InstanceLifecycle") == "spot"]
     assert len(spots) == 1
+    # a change of something else leaves the policy as it is
+    _asg(world).update_auto_scaling_group(AutoScalingGroupName="workers", MaxSize=9)
+    (shown,) = _asg(world).describe_auto_scaling_groups()["AutoScalingGroups"]
+    overrides = shown["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"]
+    assert [each["InstanceType"] for each in overrides] == ["t3.small", "t3.large"]
 
 
 def test_a_group_with_members_is_deleted_only_by_force(group: World) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hubdeploy.config.limits import Limits
-from hubdeploy.hub.fleet.capacity import COMING, allowed_machines, best, choose, given_up, supply
+from hubdeploy.hub.fleet.capacity import COMING, best, given_up, supply
+from hubdeploy.hub.fleet.choice import plan
 from hubdeploy.hub.fleet.model import (
     Action,
     Alarm,
@@ -63,22 +64,26 @@ def admit(
             waiting_for="machine",
             eta=_next_ready(seen, limits, boot_seconds),
         )
-    counts, hopeless = choose([request], seen.groups)
-    if hopeless or not counts:
+    found = plan([request], seen.groups, have, limits)
+    if found.hopeless:
         return Answer(
             allowed=False,
             reason="No machine that can be started here has room for a server of this size.",
             waiting_for="limit",
         )
-    name = next(iter(counts))
-    group = next(group for group in seen.groups if group.name == name)
-    room, limit = allowed_machines(group, have, limits)
-    if not room:
+    if found.blocked:
         # it may wait: places come free when others stop, but it is told what for
         return Answer(
             allowed=False,
-            reason=WORDS[limit].format(reason=""),
+            reason=WORDS[found.limit].format(reason=""),
             waiting_for="limit",
+        )
+    if found.waiting:
+        return Answer(
+            allowed=True,
+            reason="AWS has no machine of this kind to give at the moment; it is asked again "
+            "every few minutes",
+            waiting_for="machine",
         )
     for action in decided:
         if isinstance(action, Alarm) and action.code in ("launches-fail", "launch-error"):

@@ -7,7 +7,7 @@ what is left over has to be started.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from hubdeploy.config.limits import Limits
@@ -25,6 +25,14 @@ class Bin:
     instance_type: str
     worker: Worker | None = None
     taken: bool = False
+    for_profiles: bool = False
+
+    def fits(self, request: Pending) -> bool:
+        """Whether there is room, and it is a machine of the right kind."""
+        if self.memory < request.memory or self.cpu < request.cpu:
+            return False
+        wanted = request.instance_type
+        return self.instance_type == wanted if wanted else not self.for_profiles
 
     def take(self, request: Pending) -> None:
         self.memory -= request.memory
@@ -65,7 +73,8 @@ class Supply:
     free_up: int = 0
     free_coming: int = 0
     free_outdated: int = 0
-    """Free slots left, of the usual user's size; ``free_up`` is without the outdated machines'."""
+    """Free slots left, of the usual user's size, on machines that are for everybody; ``free_up``
+    is without the outdated machines'."""
 
 
 def given_up(worker: Worker, observation: Observation, limits: Limits) -> bool:
@@ -79,6 +88,7 @@ def supply(observation: Observation, limits: Limits, policy: Policy) -> Supply:
     """Bins and sums of *observation*, with the pending servers laid in."""
     result = Supply()
     groups = {group.name: group for group in observation.groups}
+    kept = kept_types(observation)
     live = dict.fromkeys(groups, 0)
     up, coming = result.up, result.coming
     for worker in observation.workers:
@@ -101,30 +111,38 @@ def supply(observation: Observation, limits: Limits, policy: Policy) -> Supply:
                     worker.cpu - worker.cpu_reserved,
                     worker.instance_type,
                     worker,
+                    for_profiles=worker.instance_type in kept,
                 )
             )
         elif life in COMING and not given_up(worker, observation, limits):
             cpu = worker.cpu or (group.cpu if group else 0)
-            coming.append(Bin(size, cpu, worker.instance_type, worker))
+            kind = worker.instance_type
+            coming.append(Bin(size, cpu, kind, worker, for_profiles=kind in kept))
     for group in observation.groups:
         missing = max(0, group.desired - live[group.name])
         result.missing[group.name] = missing
         result.nodes += missing
         result.memory += missing * group.memory
-        coming.extend(new_bin(group) for _ in range(missing))
+        if group.starts:
+            coming.extend(new_bin(group) for _ in range(missing))
     _lay_in(result, observation, limits)
     for item in up:
-        free = item.slots(policy)
+        free = 0 if item.for_profiles else item.slots(policy)
         if item.worker is not None and item.worker.outdated:
             result.free_outdated += free
         else:
             result.free_up += free
-    result.free_coming = sum(item.slots(policy) for item in coming)
+    result.free_coming = sum(item.slots(policy) for item in coming if not item.for_profiles)
     return result
 
 
+def kept_types(observation: Observation) -> frozenset[str]:
+    """Types whose machines are for the servers alone that name them."""
+    return frozenset(g.instance_type for g in observation.groups if g.for_profiles)
+
+
 def new_bin(group: Group) -> Bin:
-    return Bin(group.memory, group.cpu, group.types[0] if group.types else "")
+    return Bin(group.memory, group.cpu, group.instance_type, for_profiles=group.for_profiles)
 
 
 def _lay_in(result: Supply, observation: Observation, limits: Limits) -> None:
@@ -135,7 +153,8 @@ def _lay_in(result: Supply, observation: Observation, limits: Limits) -> None:
     for request in observation.pending[:allowed]:
         if not _place(result, request):
             result.uncovered.append(request)
-    result.displaced.extend(r for r in _displaced(observation) if not _place(result, r))
+    kept = kept_types(observation)
+    result.displaced.extend(r for r in _displaced(observation, kept) if not _place(result, r))
 
 
 def _place(result: Supply, request: Pending) -> bool:
@@ -145,7 +164,7 @@ def _place(result: Supply, request: Pending) -> bool:
     return target is not None
 
 
-def _displaced(observation: Observation) -> Iterator[Pending]:
+def _displaced(observation: Observation, kept: frozenset[str]) -> Iterator[Pending]:
     """Servers on machines that AWS takes back: each will want another place within minutes."""
     for worker in observation.workers:
         if worker.spot_notice and worker.users and worker.life is not Life.ENDING:
@@ -155,6 +174,7 @@ def _displaced(observation: Observation) -> Iterator[Pending]:
                     user=user,
                     memory=worker.memory_reserved // count,
                     cpu=worker.cpu_reserved // count,
+                    instance_type=worker.instance_type if worker.instance_type in kept else "",
                     since=0.0,
                 )
 
@@ -163,12 +183,7 @@ def best(bins: Iterable[Bin], request: Pending) -> Bin | None:
     """Fullest bin with room: least memory left."""
     found: Bin | None = None
     for item in bins:
-        if (
-            item.memory >= request.memory
-            and item.cpu >= request.cpu
-            and (not request.instance_type or item.instance_type == request.instance_type)
-            and (found is None or item.memory < found.memory)
-        ):
+        if item.fits(request) and (found is None or item.memory < found.memory):
             found = item
     return found
 
@@ -181,50 +196,6 @@ def wanted_headroom(observation: Observation, limits: Limits, waiting: int) -> i
     return max(0, min(limits.headroom, left))
 
 
-def pack(requests: Sequence[Pending], group: Group) -> tuple[int, list[Pending]]:
-    """New machines of *group* for *requests* (first fit, biggest first); and what never fits."""
-    bins: list[Bin] = []
-    hopeless: list[Pending] = []
-    for request in sorted(requests, key=lambda r: (-r.memory, -r.cpu)):
-        target = next(
-            (b for b in bins if b.memory >= request.memory and b.cpu >= request.cpu), None
-        )
-        if target is None:
-            target = new_bin(group)
-            if target.memory < request.memory or target.cpu < request.cpu:
-                hopeless.append(request)
-                continue
-            bins.append(target)
-        target.take(request)
-    return len(bins), hopeless
-
-
-def choose(
-    requests: Sequence[Pending], groups: Sequence[Group]
-) -> tuple[dict[str, int], list[Pending]]:
-    """New machines by group for *requests*, and the requests that no group can serve.
-
-    An auto scaling group with several types cannot be told which of them to launch next, so a group
-    stands for its first type: a request for a certain type is served by a group that has it first.
-    Requests that do not mind go to the group that costs least for all of them together.
-    """
-    counts: dict[str, int] = {}
-    hopeless: list[Pending] = []
-    by_type: dict[str, list[Pending]] = {}
-    for request in requests:
-        by_type.setdefault(request.instance_type, []).append(request)
-    for wanted, batch in by_type.items():
-        offers = [g for g in groups if not wanted or (g.types and g.types[0] == wanted)]
-        answers = [(group, *pack(batch, group)) for group in offers]
-        if not answers:
-            hopeless.extend(batch)
-            continue
-        group, count, left = min(answers, key=lambda a: (len(a[2]), a[1] * a[0].price, a[0].name))
-        counts[group.name] = counts.get(group.name, 0) + count
-        hopeless.extend(left)
-    return {name: count for name, count in counts.items() if count}, hopeless
-
-
 def allowed_machines(group: Group, have: Supply, limits: Limits) -> tuple[int, str]:
     """How many more of *group* the limits let be started, and the limit that binds first."""
     nodes = max(0, limits.max_nodes - have.nodes)
@@ -233,3 +204,12 @@ def allowed_machines(group: Group, have: Supply, limits: Limits) -> tuple[int, s
         if by_memory < nodes:
             return by_memory, "max_cluster_memory"
     return nodes, "max_nodes"
+
+
+def room_for_more(observation: Observation, have: Supply, limits: Limits) -> bool:
+    """Whether the limits let any machine for everybody be started."""
+    return any(
+        allowed_machines(group, have, limits)[0]
+        for group in observation.groups
+        if group.general and group.starts
+    )

@@ -6,7 +6,7 @@ the rest are held to this deployment's group, parameters and file system):
 - ``autoscaling:DescribeAutoScalingGroups``, ``autoscaling:DescribeScalingActivities``
 - ``autoscaling:SetDesiredCapacity``, ``autoscaling:UpdateAutoScalingGroup`` (MaxSize, only raised),
   ``autoscaling:SetInstanceProtection``, ``autoscaling:TerminateInstanceInAutoScalingGroup``
-  on the workers' group
+  on the workers' groups
 - ``ec2:DescribeInstances``, ``ec2:DescribeInstanceTypes``, ``ec2:DescribeSpotInstanceRequests``,
   ``ec2:GetConsoleOutput`` (the last on instances with the deployment's tag)
 - ``ssm:GetParameters`` on ``…/limits`` and ``…/phase/worker/*``, ``ssm:PutParameter`` on
@@ -27,7 +27,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from hubdeploy.config.names import TAG_DEPLOYMENT, TAG_ROLE, TAG_TEMPLATE, Names, Role
+from hubdeploy.config.names import (
+    TAG_DEPLOYMENT,
+    TAG_PREFERENCE,
+    TAG_ROLE,
+    TAG_TEMPLATE,
+    Names,
+    Role,
+)
 from hubdeploy.errors import AwsError
 
 log = logging.getLogger(__name__)
@@ -59,15 +66,24 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class RawGroup:
-    """A group as AWS shows it. ``types`` are its overrides' types, or empty."""
+    """A group as AWS shows it; ``preference`` as in the tag ``hubdeploy:preference``."""
 
     name: str
     desired: int
     min_size: int
     max_size: int
-    types: tuple[str, ...]
+    instance_type: str
     members: Mapping[str, Member]
     template: str = ""
+    preference: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaunchError:
+    """Why a launch failed, in Auto Scaling's words, and when it began (epoch seconds)."""
+
+    text: str
+    at: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +94,7 @@ class CloudFacts:
     instances: Mapping[str, Instance] = field(default_factory=dict)
     phases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     noticed: frozenset[str] = frozenset()
-    launch_errors: Mapping[str, str] = field(default_factory=dict)
+    launch_errors: Mapping[str, LaunchError] = field(default_factory=dict)
 
 
 class Cloud:
@@ -143,16 +159,21 @@ class Cloud:
     # --- reading -------------------------------------------------------------------------------
 
     def groups(self) -> tuple[RawGroup, ...]:
-        """The deployment's groups of workers, the one named as such first."""
+        """The deployment's groups of workers, one for each instance type, by name."""
         raw = self._pages(
             "autoscaling",
             "describe_auto_scaling_groups",
             "AutoScalingGroups",
             Filters=[{"Name": f"tag:{TAG_DEPLOYMENT}", "Values": [self.names.deployment]}],
         )
-        first = self.names.workers_group
-        ours = [_group(g) for g in raw if g["AutoScalingGroupName"].startswith(first)]
-        return tuple(sorted(ours, key=lambda group: (group.name != first, group.name)))
+        first = self.names.workers_groups
+        ours = [
+            _group(g)
+            for g in raw
+            # one that has a status is being deleted
+            if g["AutoScalingGroupName"].startswith(first) and not g.get("Status")
+        ]
+        return tuple(sorted(ours, key=lambda group: group.name))
 
     def instances(self) -> dict[str, Instance]:
         """Workers in any state; those ended stay visible for about an hour."""
@@ -208,17 +229,18 @@ class Cloud:
             and request.get("InstanceId")
         )
 
-    def launch_error(self, group: str) -> str:
-        """Why the group's newest launch failed; empty if it did not fail."""
+    def launch_error(self, group: str) -> LaunchError | None:
+        """Why the group's newest launch failed; None if it did not fail."""
         answer = self._call(
             "autoscaling", "describe_scaling_activities", AutoScalingGroupName=group, MaxRecords=10
         )
         for activity in answer.get("Activities", []):
             if activity.get("StatusCode") == "Failed":
-                return str(activity.get("StatusMessage") or activity.get("Description") or "failed")
+                words = activity.get("StatusMessage") or activity.get("Description") or "failed"
+                return LaunchError(text=str(words), at=activity["StartTime"].timestamp())
             if activity.get("StatusCode") == "Successful":
-                return ""
-        return ""
+                return None
+        return None
 
     def type_size(self, instance_type: str) -> tuple[int, int]:
         """Bytes of memory and nano-CPUs that a machine of this type shows."""
@@ -335,15 +357,14 @@ def _session() -> Any:
 
 def _group(raw: Mapping[str, Any]) -> RawGroup:
     template = (raw.get("MixedInstancesPolicy") or {}).get("LaunchTemplate") or {}
+    tags = {tag["Key"]: str(tag["Value"]) for tag in raw.get("Tags") or ()}
     return RawGroup(
         name=raw["AutoScalingGroupName"],
         desired=int(raw["DesiredCapacity"]),
         min_size=int(raw["MinSize"]),
         max_size=int(raw["MaxSize"]),
-        types=tuple(
-            str(override["InstanceType"])
-            for override in template.get("Overrides") or ()
-            if override.get("InstanceType")
+        instance_type=next(
+            (str(each.get("InstanceType", "")) for each in template.get("Overrides") or ()), ""
         ),
         members={
             member["InstanceId"]: Member(
@@ -352,9 +373,8 @@ def _group(raw: Mapping[str, Any]) -> RawGroup:
             )
             for member in raw.get("Instances") or ()
         },
-        template=next(
-            (str(tag["Value"]) for tag in raw.get("Tags") or () if tag["Key"] == TAG_TEMPLATE), ""
-        ),
+        template=tags.get(TAG_TEMPLATE, ""),
+        preference=tags.get(TAG_PREFERENCE, ""),
     )
 
 

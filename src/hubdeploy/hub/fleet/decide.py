@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from hubdeploy.config.limits import Limits, show_size
-from hubdeploy.hub.fleet.capacity import Supply, allowed_machines, supply, wanted_headroom
+from hubdeploy.hub.fleet.capacity import Supply, room_for_more, supply, wanted_headroom
+from hubdeploy.hub.fleet.choice import lay_aside, take_back, told
 from hubdeploy.hub.fleet.grow import at_least, grow
 from hubdeploy.hub.fleet.model import (
     Action,
@@ -24,6 +25,7 @@ from hubdeploy.hub.fleet.model import (
     Pending,
     Policy,
     RefuseNewServers,
+    SetAside,
     Terminate,
 )
 from hubdeploy.hub.fleet.retire import Lives, in_use
@@ -43,10 +45,15 @@ def decide(observation: Observation, limits: Limits, policy: Policy) -> list[Act
     lost it for ``policy.down_grace`` seconds; never ends so many that fewer than
     ``limits.min_nodes`` remain, except broken ones.
     """
-    lives = Lives(observation, limits, policy)
     have = supply(observation, limits, policy)
+    observation, asides = lay_aside(observation, policy, have)
+    if asides:
+        have = supply(observation, limits, policy)
+    lives = Lives(observation, limits, policy)
     short = _shortage(observation, limits, policy, have)
-    actions = list(lives.steps())
+    actions = [*lives.steps(), *asides]
+    actions += take_back(observation, have, lives)
+    actions += told(observation)
     actions += _refusals(observation, limits, have)
     if short:
         actions = grow(observation, limits, policy, have, lives, short, actions)
@@ -74,7 +81,7 @@ def _refusals(observation: Observation, limits: Limits, have: Supply) -> Iterato
         reason = f"{people} people have servers, the limit is {limits.max_concurrent_users}"
         yield RefuseNewServers(reason=reason, limit="max_concurrent_users")
     for group in observation.groups:
-        if group.launch_error and have.missing.get(group.name):
+        if group.launch_error and group.starts and have.missing.get(group.name):
             yield Alarm(
                 reason=f"{group.name} cannot start {have.missing[group.name]} machines: "
                 f"{group.launch_error}",
@@ -89,7 +96,7 @@ def _shortage(
     short = [*have.uncovered, *have.displaced]
     waiting = len(observation.pending) - len(have.refused)
     free = have.free_up + have.free_coming
-    if not any(allowed_machines(group, have, limits)[0] for group in observation.groups):
+    if not room_for_more(observation, have, limits):
         # places on machines to be replaced will have to do, when no new one may be started
         free += have.free_outdated
     lacking = wanted_headroom(observation, limits, waiting) - free
@@ -112,6 +119,9 @@ def learn(memory: Memory, observation: Observation, actions: Iterable[Action]) -
     left |= dict.fromkeys(w.instance for w in observation.workers if w.life is Life.ENDING)
     done = dict.fromkeys(memory.chef_done)
     failures, last_failure, short_since = memory.failures, memory.last_failure, None
+    names = {group.name for group in observation.groups}
+    until = {name: at for name, at in memory.aside_until.items() if name in names}
+    why = {name: text for name, text in memory.aside_why.items() if name in names}
     for action in actions:
         if isinstance(action, Terminate):
             left[action.instance] = None
@@ -122,6 +132,8 @@ def learn(memory: Memory, observation: Observation, actions: Iterable[Action]) -
         elif isinstance(action, Hold) or (isinstance(action, Alarm) and action.code in STILL_SHORT):
             since = memory.short_since
             short_since = observation.now if since is None else since
+        elif isinstance(action, SetAside):
+            until[action.group], why[action.group] = action.until, action.why
         elif isinstance(action, ForgetChefNode):
             done[action.instance] = None
     return replace(
@@ -136,6 +148,8 @@ def learn(memory: Memory, observation: Observation, actions: Iterable[Action]) -
             for group in observation.groups
             if group.template
         },
+        aside_until=until,
+        aside_why=why,
         chef_left=tuple(name for name in left if name and name not in done),
         chef_done=tuple(done)[-REMEMBERED:],
     )

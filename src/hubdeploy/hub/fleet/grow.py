@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hubdeploy.config.limits import Limits, show_size
-from hubdeploy.hub.fleet.capacity import COMING, Supply, allowed_machines, choose, given_up
+from hubdeploy.hub.fleet.capacity import (
+    COMING,
+    Supply,
+    allowed_machines,
+    given_up,
+    kept_types,
+)
+from hubdeploy.hub.fleet.choice import Plan, plan
 from hubdeploy.hub.fleet.model import (
     Action,
     Activate,
@@ -51,8 +58,8 @@ def grow(
     actions = _with(list(_reuse(observation, short, Why.SURPLUS)), actions, lives)
     if not short:
         return actions
-    counts, hopeless = choose(short, observation.groups)
-    for request in hopeless[:1]:
+    found = plan(short, observation.groups, have, limits)
+    for request in found.hopeless[:1]:
         if request.user:
             actions.append(
                 Alarm(
@@ -62,28 +69,26 @@ def grow(
                     code="too-big",
                 )
             )
-    if not counts:
+    if not found.counts and not found.blocked:
         return actions
     if not _settled(observation, policy):
         actions.append(Hold(reason=f"{_people(short)}; waits for more to come in"))
         return actions
-    bound = {g.name: allowed_machines(g, have, limits)[0] for g in observation.groups}
-    if any(count > bound[name] for name, count in counts.items()):
+    if found.blocked:
         # better an old kind of machine than none
         actions = _with(list(_reuse(observation, short, Why.OUTDATED)), actions, lives)
-        counts, _ = choose(short, observation.groups)
+        found = plan(short, observation.groups, have, limits)
+    counts = found.counts
     if counts and observation.failures >= policy.failures_in_a_row:
         counts = _after_failures(observation, limits, policy, counts, have, actions)
+    if found.blocked:
+        actions += _at_the_limit(found, have, limits)
     for group in observation.groups:
-        wanted = counts.get(group.name, 0)
-        if not wanted:
-            continue
-        allowed, limit = allowed_machines(group, have, limits)
-        if wanted > allowed:
-            actions += _at_the_limit(have, limit, limits)
-        count = min(wanted, allowed)
-        if count:
-            actions += _more(group, count, lives, have, reason=_people(short))
+        if counts.get(group.name):
+            reason = _people(short)
+            if len(observation.groups) > 1:
+                reason += f"; {counts[group.name]} more of {group.instance_type}"
+            actions += _more(group, counts[group.name], lives, have, reason=reason)
     return actions
 
 
@@ -106,12 +111,12 @@ def _people(short: list[Pending]) -> str:
     return " and ".join(words)
 
 
-def _at_the_limit(have: Supply, limit: str, limits: Limits) -> Iterator[Action]:
-    value = getattr(limits, limit)
+def _at_the_limit(found: Plan, have: Supply, limits: Limits) -> Iterator[Action]:
+    limit, value = found.limit, getattr(limits, found.limit)
     shown = show_size(value) if limit == "max_cluster_memory" else str(value)
     reason = f"the fleet is as big as {limit} = {shown} lets it be"
     yield Alarm(reason=reason, code="at-limit")
-    if have.uncovered:
+    if have.uncovered and any(request.user for request in found.blocked):
         yield RefuseNewServers(reason=reason, limit=limit)
 
 
@@ -164,6 +169,7 @@ def _reuse(observation: Observation, short: list[Pending], why: Why) -> Iterator
         and not worker.spot_notice
         and worker.in_group
     ]
+    kept = kept_types(observation)
     for worker in sorted(workers, key=lambda w: (-w.launched, w.instance)):
         if not short:
             return
@@ -173,7 +179,8 @@ def _reuse(observation: Observation, short: list[Pending], why: Why) -> Iterator
         left: list[Pending] = []
         for request in short:
             fits = request.memory <= free_memory and request.cpu <= free_cpu
-            right = not request.instance_type or request.instance_type == worker.instance_type
+            kind, wanted = worker.instance_type, request.instance_type
+            right = kind == wanted if wanted else kind not in kept
             if fits and right:
                 free_memory -= request.memory
                 free_cpu -= request.cpu
@@ -196,33 +203,38 @@ def at_least(
     lives: Lives,
     actions: list[Action],
 ) -> Iterator[Action]:
-    """``min_nodes``, whatever the demand is."""
-    if not limits.min_nodes or not observation.groups:
+    """``min_nodes`` machines that are for everybody, whatever the demand is."""
+    groups = [g for g in observation.groups if g.general and g.starts]
+    if not limits.min_nodes or not groups:
         return
+    kept, names = kept_types(observation), {group.name for group in groups}
     good = sum(
         (worker.life is Life.ACTIVE and not worker.spot_notice)
         or (worker.life in COMING and not given_up(worker, observation, limits))
         for worker in observation.workers
-        if worker.instance
+        if worker.instance and worker.instance_type not in kept
     )
-    good += sum(isinstance(action, Activate) and not action.joined for action in actions)
-    good -= sum(isinstance(action, Cordon) and action.why is Why.SURPLUS for action in actions)
-    good += sum(have.missing.values())
-    good += sum(
-        action.desired - action.before for action in actions if isinstance(action, SetDesired)
-    )
+    special = {w.instance for w in observation.workers if w.instance_type in kept}
+    for action in actions:
+        if isinstance(action, SetDesired) and action.group in names:
+            good += action.desired - action.before
+        elif isinstance(action, (Activate, Cordon)) and action.instance not in special:
+            good += isinstance(action, Activate) and not action.joined
+            good -= isinstance(action, Cordon) and action.why is Why.SURPLUS
+    good += sum(have.missing.get(name, 0) for name in names)
     lacking = limits.min_nodes - good
     if lacking <= 0:
         return
-    group = observation.groups[0]
-    counts = {group.name: lacking}
+    counts = {groups[0].name: lacking}
     if observation.failures >= policy.failures_in_a_row:
         extra: list[Action] = []
         counts = _after_failures(observation, limits, policy, counts, have, extra)
         if not any(isinstance(a, Alarm) and a.code == "launches-fail" for a in actions):
             yield from extra
-    allowed, _ = allowed_machines(group, have, limits)
-    count = min(counts.get(group.name, 0), allowed)
-    if count:
-        reason = f"{good} machines, at least {limits.min_nodes} are wanted"
-        yield from _more(group, count, lives, have, reason=reason)
+    wanted = sum(counts.values())
+    reason = f"{good} machines, at least {limits.min_nodes} are wanted"
+    for group in groups:
+        count = min(wanted, allowed_machines(group, have, limits)[0])
+        if count:
+            wanted -= count
+            yield from _more(group, count, lives, have, reason=reason)

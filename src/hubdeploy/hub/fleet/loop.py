@@ -24,7 +24,7 @@ from hubdeploy.errors import AwsError, ConfigError, HubdeployError
 from hubdeploy.hub.fleet import notice
 from hubdeploy.hub.fleet.act import ForgetChef, Hands
 from hubdeploy.hub.fleet.admission import Answer, admit
-from hubdeploy.hub.fleet.cloud import Cloud, CloudFacts
+from hubdeploy.hub.fleet.cloud import Cloud, CloudFacts, LaunchError
 from hubdeploy.hub.fleet.decide import decide, learn
 from hubdeploy.hub.fleet.model import (
     Action,
@@ -186,7 +186,6 @@ class FleetLoop:
             swarm,
             self.memory,
             sizes=self._sizes,
-            types=self.settings.types,
             disk_used=self._disk,
             asked=asked,
         )
@@ -205,13 +204,15 @@ class FleetLoop:
         self._hurry.clear()
         groups = self.cloud.groups()
         instances = self.cloud.instances()
-        for kind in {*self.settings.types[:1], *(t for g in groups for t in g.types[:1])}:
+        for kind in {group.instance_type for group in groups} - {""}:
             self._learn_size(kind)
-        errors = {}
+        errors: dict[str, LaunchError] = {}
         for group in groups:
             if group.desired > len(group.members):
                 read = partial(self.cloud.launch_error, group.name)
-                errors[group.name] = self._optional(read, otherwise="")
+                error = self._optional(read, otherwise=None)
+                if error is not None:
+                    errors[group.name] = error
         self._read_limits()
         if now - self._disk_looked >= DISK_LOOK and self.settings.file_system:
             self._disk_looked = now
@@ -362,6 +363,7 @@ def _changes_aws(action: Action) -> bool:
     return not isinstance(action, Alarm) and type(action).__name__ not in (
         "Hold",
         "RefuseNewServers",
+        "SetAside",
     )
 
 

@@ -97,29 +97,44 @@ class Pending:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """An auto scaling group of workers; ``memory`` and ``cpu`` are a new machine's.
+    """The auto scaling group of one instance type; ``memory`` and ``cpu`` are a new machine's.
 
-    ``types`` are preferred first: with several, a new machine is counted as one of the first,
-    which all others have to equal or exceed. ``price`` compares groups (any unit);
-    ``launch_error`` is the newest failed scaling activity since the last success; ``template`` is
-    the digest of what its machines have to be.
+    ``launch_error`` is the newest failed scaling activity since the last success, begun at
+    ``failed_at``; ``template`` is the digest of what its machines have to be. ``for_profiles``:
+    only servers that name the type start a machine here or are put on one. ``retired``: the
+    configuration names the type no more. ``aside`` says why nothing is started here for a while,
+    until ``aside_until``, which stays set afterwards: failures before it are known already.
     """
 
     name: str
     desired: int
     min_size: int = 0
     max_size: int
-    types: tuple[str, ...] = ()
+    instance_type: str = ""
     memory: int
     cpu: int
-    price: float = 1.0
     launch_error: str = ""
+    failed_at: float = 0.0
     template: str = ""
+    for_profiles: bool = False
+    retired: bool = False
+    aside: str = ""
+    aside_until: float = 0.0
+
+    @property
+    def starts(self) -> bool:
+        """Whether a machine may be started here now."""
+        return not self.retired and not self.aside
+
+    @property
+    def general(self) -> bool:
+        """Whether it is for everybody's servers."""
+        return not self.for_profiles and not self.retired
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observation:
-    """One look at everything. ``pending`` is sorted by ``since``.
+    """One look at everything. ``pending`` is sorted by ``since``, ``groups`` preferred first.
 
     ``active_users`` counts people with a server that runs (those pending not included);
     ``disk_used`` is None while unknown. ``failures`` is how many machines in a row never joined,
@@ -148,7 +163,8 @@ class Policy:
     most. ``check_again``: between cordon and drain. ``down_grace``: before a machine that the swarm
     lost is ended. ``failures_in_a_row``: after so many scale-out pauses for ``pause`` seconds, then
     tries one machine. ``spare_slots``: free places beyond headroom that must remain when a machine
-    is ended, so that the next arrival does not start one again.
+    is ended, so that the next arrival does not start one again. ``set_aside``: seconds for which a
+    type that AWS cannot give is not asked for, while there are others.
     """
 
     slot_memory: int = 2 << 30
@@ -159,6 +175,7 @@ class Policy:
     failures_in_a_row: int = 3
     pause: float = 1800.0
     spare_slots: int = 1
+    set_aside: float = 600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,6 +204,16 @@ class Hold(Action):
     """Places are short, but more requests are still coming in: asked for together, a little later.
 
     Nothing is done; the next decision knows by it since when places have been short."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetAside(Action):
+    """Ask for other types until ``until``, because of ``why``. Nothing is done; the next decision
+    knows by it."""
+
+    group: str
+    until: float
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -278,7 +305,7 @@ class Memory:
 
     ``empty_since``, ``down_since`` by worker; ``chef_left`` are ended instances whose Chef node is
     still to be deleted, ``chef_done`` those done (bounded); ``templates`` is when each group's
-    template was first seen.
+    template was first seen; ``aside_until`` and ``aside_why`` by group.
     """
 
     empty_since: dict[str, float] = field(default_factory=dict)
@@ -287,5 +314,7 @@ class Memory:
     last_failure: float = 0.0
     short_since: float | None = None
     templates: dict[str, float] = field(default_factory=dict)
+    aside_until: dict[str, float] = field(default_factory=dict)
+    aside_why: dict[str, str] = field(default_factory=dict)
     chef_left: tuple[str, ...] = ()
     chef_done: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hubdeploy.config.names import LABEL_INSTANCE, Phase
+from hubdeploy.config.names import FOR_PROFILES, LABEL_INSTANCE, RETIRED, Phase, by_preference
 from hubdeploy.hub.fleet.cloud import GONE, CloudFacts, Instance, Member, RawGroup
 from hubdeploy.hub.fleet.model import (
     LABEL_FLEET,
@@ -61,12 +61,11 @@ def observation(
     memory: Memory,
     *,
     sizes: Mapping[str, TypeSize],
-    types: Sequence[str] = (),
     disk_used: int | None = None,
     asked: Sequence[Pending] = (),
 ) -> Observation:
-    """``types``: of a group that lists none itself; ``sizes``: by instance type; ``asked``: users
-    whom the spawner asked about and who have no service yet."""
+    """``sizes``: by instance type; ``asked``: users whom the spawner asked about and who have no
+    service yet."""
     by_node = _nodes_by_instance(cloud, swarm)
     used = {node.id for node in by_node.values()}
     workers = []
@@ -99,7 +98,10 @@ def observation(
         now=now,
         workers=tuple(workers),
         pending=tuple(sorted((*swarm.pending, *extra), key=lambda p: (p.since, p.user))),
-        groups=tuple(_group(raw, cloud, swarm, sizes, types) for raw in cloud.groups),
+        groups=tuple(
+            _group(now, raw, cloud, swarm, sizes, memory)
+            for raw in sorted(cloud.groups, key=lambda g: (by_preference(g.preference), g.name))
+        ),
         active_users=len(swarm.people - {p.user for p in swarm.pending}),
         disk_used=disk_used,
         failures=memory.failures,
@@ -175,7 +177,10 @@ def _outdated(
 
     One that was launched later and still differs is let be: replacing it would never end.
     """
-    wanted = next((raw.template for raw in cloud.groups if raw.name == group), "")
+    raw = next((raw for raw in cloud.groups if raw.name == group), None)
+    if raw is not None and raw.preference == RETIRED:
+        return True
+    wanted = raw.template if raw is not None else ""
     if not wanted or not instance.template or instance.template == wanted:
         return False
     return instance.launched < memory.templates.get(wanted, now)
@@ -238,14 +243,17 @@ def _stray(now: float, node: NodeView, swarm: SwarmFacts, memory: Memory) -> Wor
 
 
 def _group(
+    now: float,
     raw: RawGroup,
     cloud: CloudFacts,
     swarm: SwarmFacts,
     sizes: Mapping[str, TypeSize],
-    types: Sequence[str],
+    memory: Memory,
 ) -> Group:
-    offered = raw.types or tuple(types)
-    size = _seen_size(offered[:1], cloud, swarm) or (sizes.get(offered[0]) if offered else None)
+    kind = raw.instance_type
+    size = _seen_size(kind, cloud, swarm) or sizes.get(kind)
+    error = cloud.launch_errors.get(raw.name)
+    until = memory.aside_until.get(raw.name, 0.0)
     leaving = sum(_leaving(member) for member in raw.members.values())
     return Group(
         name=raw.name,
@@ -253,22 +261,26 @@ def _group(
         desired=max(raw.desired, len(raw.members) - leaving),
         min_size=raw.min_size,
         max_size=raw.max_size,
-        types=offered,
+        instance_type=kind,
         memory=size.memory if size else 0,
         cpu=size.cpu if size else 0,
-        price=float(size.memory if size else 1) or 1.0,
-        launch_error=cloud.launch_errors.get(raw.name, ""),
+        launch_error=error.text if error else "",
+        failed_at=error.at if error else 0.0,
         template=raw.template,
+        for_profiles=raw.preference == FOR_PROFILES,
+        retired=raw.preference == RETIRED,
+        aside=memory.aside_why.get(raw.name, "") if now < until else "",
+        aside_until=until,
     )
 
 
-def _seen_size(types: Sequence[str], cloud: CloudFacts, swarm: SwarmFacts) -> TypeSize | None:
+def _seen_size(kind: str, cloud: CloudFacts, swarm: SwarmFacts) -> TypeSize | None:
     """The smallest that a real node of the type shows."""
     seen = [
         TypeSize(memory=node.memory, cpu=node.cpu)
         for node in swarm.nodes
         if node.memory
         and (node.instance_type or getattr(cloud.instances.get(node.instance), "instance_type", ""))
-        in types
+        == kind
     ]
     return min(seen, key=lambda size: (size.memory, size.cpu), default=None)

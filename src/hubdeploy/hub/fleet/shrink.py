@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hubdeploy.config.limits import Limits
-from hubdeploy.hub.fleet.capacity import Bin, Supply, allowed_machines, slots, wanted_headroom
+from hubdeploy.hub.fleet.capacity import Bin, Supply, room_for_more, slots, wanted_headroom
 from hubdeploy.hub.fleet.model import (
     Action,
     Cordon,
@@ -27,7 +27,8 @@ LEAVING = (Life.CORDONED, Life.DRAINING, Life.DOWN)
 def shrink(
     observation: Observation, limits: Limits, policy: Policy, have: Supply, lives: Lives
 ) -> Iterator[Action]:
-    """Cordon workers that have been empty for long and are not needed, oldest launch first."""
+    """Cordon workers that have been empty for long and are not needed: of the type least preferred
+    first, and of one type the oldest launch."""
     keep = wanted_headroom(observation, limits, len(observation.pending)) + policy.spare_slots
     free = have.free_up
     yield from _shrink_missing(observation, limits, have, lives, free - keep, policy)
@@ -43,20 +44,26 @@ def shrink(
         and item.worker.in_group
         and not item.worker.outdated
     ]
-    nodes = len(have.up)
-    for item in sorted(idle, key=_launch_order):
+    nodes = sum(not item.for_profiles for item in have.up)
+    preferred = {g.instance_type: place for place, g in enumerate(observation.groups)}
+    idle.sort(key=lambda i: (-preferred.get(i.instance_type, len(preferred)), _launch_order(i)))
+    for item in idle:
         worker = item.worker
-        if worker is None or nodes <= limits.min_nodes:
-            return
-        gone = item.slots(policy)
-        # a fleet that keeps no headroom may go down to nothing
-        if free - gone < (keep if limits.headroom else 0):
+        if worker is None:
             continue
-        free -= gone
-        nodes -= 1
         idle_for = observation.now - (worker.empty_since or observation.now)
+        reason = f"empty for {idle_for / 60:.0f} minutes"
+        # one that is kept for profiles is no headroom, and none of those that always run
+        if not item.for_profiles:
+            gone = item.slots(policy)
+            # a fleet that keeps no headroom may go down to nothing
+            if nodes <= limits.min_nodes or free - gone < (keep if limits.headroom else 0):
+                continue
+            free -= gone
+            nodes -= 1
+            reason += f", {free} free places remain without it"
         yield Cordon(
-            reason=f"empty for {idle_for / 60:.0f} minutes, {free} free places remain without it",
+            reason=reason,
             instance=worker.instance,
             node=worker.node,
             why=Why.SURPLUS,
@@ -78,18 +85,26 @@ def _shrink_missing(
 ) -> Iterator[Action]:
     """Take back what was asked for and has not been launched, when it is not needed any more."""
     free = spare + have.free_coming
-    nodes = len(have.up) + len(have.coming)
-    for group in observation.groups:
+    nodes = sum(not item.for_profiles for item in (*have.up, *have.coming))
+    # what is least preferred first
+    for group in reversed(observation.groups):
+        if not group.starts:
+            continue
         per_machine = max(1, slots(group.memory, group.cpu, policy))
         missing = have.missing.get(group.name, 0)
-        laid_in = sum(item.taken for item in have.coming if item.worker is None)
-        count = min(
-            missing - laid_in, max(0, free) // per_machine, max(0, nodes - limits.min_nodes)
+        laid_in = sum(
+            item.taken
+            for item in have.coming
+            if item.worker is None and item.instance_type == group.instance_type
         )
+        count = missing - laid_in
+        if group.general:
+            count = min(count, max(0, free) // per_machine, max(0, nodes - limits.min_nodes))
         if count <= 0:
             continue
-        free -= count * per_machine
-        nodes -= count
+        if group.general:
+            free -= count * per_machine
+            nodes -= count
         lives.desired[group.name] -= count
         yield SetDesired(
             reason=f"{count} machines that were asked for are not needed any more",
@@ -109,7 +124,7 @@ def close_outdated(
     """
     touched = {getattr(action, "instance", "") for action in actions}
     wanted = wanted_headroom(observation, limits, len(observation.pending))
-    room = any(allowed_machines(group, have, limits)[0] for group in observation.groups)
+    room = room_for_more(observation, have, limits)
     for item in sorted(have.up, key=_launch_order):
         worker = item.worker
         if worker is None or not worker.outdated or not worker.in_group or item.taken:

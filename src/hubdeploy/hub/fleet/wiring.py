@@ -73,12 +73,11 @@ class HubFleet(Configurable):  # type: ignore[misc]
 
 @dataclass(frozen=True, kw_only=True)
 class FleetSettings:
-    """All that the service's process is told. ``types``: the group's, preferred first."""
+    """All that the service's process is told."""
 
     names: Names
     limits: Limits
     policy: Policy = field(default_factory=Policy)
-    types: tuple[str, ...] = ()
     file_system: str = ""
     state: Path = Path(STATE_DIR) / "fleet"
     homes: Path = Path(HOMES_DIR)
@@ -109,7 +108,6 @@ def hub_service(
         "region": settings["region"],
         "account": settings["account"],
         "limits": json.loads(limits.to_json()),
-        "types": list((settings.get("workers") or {}).get("instance_types") or ()),
         "file_system": (settings.get("efs") or {}).get("file_system") or "",
         "slot_memory": parse_size(hub.get("memory") or 0, what="hub.memory"),
         "slot_cpu": int(float(hub.get("cpu") or 0) * 10**9),
@@ -155,7 +153,6 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> FleetSettings:
             slot_memory=int(told.get("slot_memory") or usual.slot_memory),
             slot_cpu=int(told.get("slot_cpu") or 0),
         ),
-        types=tuple(told.get("types") or ()),
         file_system=str(told.get("file_system") or ""),
         state=Path(told.get("state") or FleetSettings.state),
         homes=Path(told.get("homes") or HOMES_DIR),

@@ -79,7 +79,7 @@ class Fleet:
             name=GROUP,
             desired=world.desired,
             max_size=self.scenario.limits.max_nodes,
-            types=(TYPE,),
+            instance_type=TYPE,
             memory=self.scenario.machine_memory,
             cpu=self.scenario.machine_cpu,
         )

@@ -36,6 +36,16 @@ def replace_motos_launcher() -> None:
     def nothing(_self: Any, *_args: Any, **_kwargs: Any) -> None:
         """The engine below launches and replaces."""
 
+    change = models.FakeAutoScalingGroup.update
+
+    def update(self: Any, **changes: Any) -> None:
+        """An update that names no template leaves the group's as it is; moto drops a mixed one."""
+        before = self.mixed_instances_policy
+        change(self, **changes)
+        if not changes.get("launch_template") and not changes.get("launch_config_name"):
+            self.mixed_instances_policy = changes.get("mixed_instances_policy") or before
+
+    models.FakeAutoScalingGroup.update = update
     models.FakeAutoScalingGroup.set_desired_capacity = set_desired_capacity
     models.FakeAutoScalingGroup.replace_autoscaling_group_instances = nothing
     models.AutoScalingBackend.notify_terminate_instances = nothing
