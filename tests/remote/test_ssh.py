@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import getpass
-import os
-import shutil
-import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.plugins.sshd import Sshd, free_port
 
 from hubdeploy.errors import RemoteError
 from hubdeploy.remote.channel import Target, worst
@@ -22,61 +17,12 @@ from hubdeploy.remote.ssh import SshChannel
 TARGET = Target(instance_id="i-0aaa", label="leader", private_ip="127.0.0.1")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Server:
-    """A running sshd and what its machine would have published."""
-
-    port: int
-    host_key: str
-    key: Path
+@pytest.fixture
+def server(sshd: Sshd) -> Sshd:
+    return sshd
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("sshd")
-    folder.chmod(0o700)
-    key = key_file(folder / "operator", "demo")
-    host = key_file(folder / "host", "host")
-    authorized = folder / "authorized_keys"
-    authorized.write_text(public_key(key) + "\n")
-    port = free_port()
-    # sshd insists on this directory when it runs as root
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    sshd = shutil.which("sshd", path="/usr/sbin:/usr/bin")
-    assert sshd, "openssh-server is missing: run `make test`"
-    process = subprocess.Popen(
-        [
-            *(sshd, "-D", "-e", "-f", "/dev/null", "-p", str(port), "-h", str(host)),
-            *("-o", "ListenAddress=127.0.0.1", "-o", f"AuthorizedKeysFile={authorized}"),
-            *("-o", "StrictModes=no", "-o", "UsePAM=no", "-o", "PidFile=none"),
-            *("-o", "PasswordAuthentication=no"),
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-        yield Server(port=port, host_key=public_key(host), key=key)
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def channel(server: Server, *, key: Path | None = None, host_key: str | None = None) -> SshChannel:
+def channel(server: Sshd, *, key: Path | None = None, host_key: str | None = None) -> SshChannel:
     line = server.host_key if host_key is None else host_key
     return SshChannel(
         user=getpass.getuser(),
@@ -87,19 +33,19 @@ def channel(server: Server, *, key: Path | None = None, host_key: str | None = N
     )
 
 
-def test_a_command_gives_its_output_and_exit_code(server: Server) -> None:
+def test_a_command_gives_its_output_and_exit_code(server: Sshd) -> None:
     (result,) = channel(server).run([TARGET], "echo out; echo err >&2; exit 3", deadline=10)
     assert (result.code, result.stdout, result.stderr) == (3, "out\n", "err\n")
     assert worst([result]) == 3
 
 
-def test_long_output_arrives_whole(server: Server) -> None:
+def test_long_output_arrives_whole(server: Sshd) -> None:
     (result,) = channel(server).run([TARGET], "seq 1 60000", deadline=20)
     assert result.ok
     assert result.stdout.splitlines()[-1] == "60000"
 
 
-def test_the_script_is_in_no_process_list(server: Server) -> None:
+def test_the_script_is_in_no_process_list(server: Sshd) -> None:
     (result,) = channel(server).run(
         [TARGET], "x=needle-in-a-script; tr '\\0' ' ' < /proc/$$/cmdline", deadline=10
     )
@@ -107,7 +53,7 @@ def test_the_script_is_in_no_process_list(server: Server) -> None:
     assert "needle" not in result.stdout
 
 
-def test_a_command_past_its_deadline_is_ended(server: Server) -> None:
+def test_a_command_past_its_deadline_is_ended(server: Sshd) -> None:
     began = time.monotonic()
     (result,) = channel(server).run([TARGET], "echo begun; sleep 60", deadline=1)
     assert time.monotonic() - began < 10
@@ -115,7 +61,7 @@ def test_a_command_past_its_deadline_is_ended(server: Server) -> None:
 
 
 def test_another_host_key_than_the_published_one_ends_the_connection(
-    server: Server, tmp_path: Path
+    server: Sshd, tmp_path: Path
 ) -> None:
     other = public_key(key_file(tmp_path, "other"))
     (result,) = channel(server, host_key=other).run([TARGET], "true", deadline=10)
@@ -123,18 +69,18 @@ def test_another_host_key_than_the_published_one_ends_the_connection(
     assert "another host key" in result.problem
 
 
-def test_a_machine_that_published_no_key_is_not_trusted(server: Server) -> None:
+def test_a_machine_that_published_no_key_is_not_trusted(server: Sshd) -> None:
     (result,) = channel(server, host_key="").run([TARGET], "true", deadline=10)
     assert "published no host key" in result.problem
 
 
-def test_a_key_that_is_not_admitted_is_named(server: Server, tmp_path: Path) -> None:
+def test_a_key_that_is_not_admitted_is_named(server: Sshd, tmp_path: Path) -> None:
     stranger = key_file(tmp_path, "stranger")
     (result,) = channel(server, key=stranger).run([TARGET], "true", deadline=10)
     assert "refuses the SSH key" in result.problem
 
 
-def test_a_closed_port_says_where_it_dialled(server: Server) -> None:
+def test_a_closed_port_says_where_it_dialled(server: Sshd) -> None:
     closed = free_port()
     ssh = channel(server)
     ssh.address = lambda _: ("127.0.0.1", closed)
@@ -142,7 +88,7 @@ def test_a_closed_port_says_where_it_dialled(server: Server) -> None:
     assert f"cannot be reached at 127.0.0.1 port {closed}" in result.problem
 
 
-def test_without_address_and_jump_the_other_channel_is_named(server: Server) -> None:
+def test_without_address_and_jump_the_other_channel_is_named(server: Sshd) -> None:
     ssh = channel(server)
     ssh.address = lambda _: None
     with pytest.raises(RemoteError) as caught, ssh.connection(TARGET):
@@ -156,7 +102,7 @@ def test_a_made_key_is_kept_and_closed_to_others(tmp_path: Path) -> None:
     assert key_file(tmp_path, "demo").read_bytes() == first.read_bytes()
 
 
-def test_a_machine_without_an_address_is_reached_through_one_that_has_one(server: Server) -> None:
+def test_a_machine_without_an_address_is_reached_through_one_that_has_one(server: Sshd) -> None:
     worker = Target(instance_id="i-0bbb", label="worker/1", private_ip="127.0.0.1")
     ssh = channel(server)
     ssh.jump, ssh.port = TARGET, server.port

@@ -1,4 +1,4 @@
-"""The channel that a command uses to reach machines: chosen, or forced by ``--via``."""
+"""The channel or tunnel by which a command reaches machines: chosen, or forced by ``--via``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hubdeploy.operate.status import Machine
     from hubdeploy.remote.channel import Channel
     from hubdeploy.remote.ssh import SshChannel
+    from hubdeploy.remote.tunnel import Tunnel
 
 USER = "admin"
 """The login of Debian's images; Ubuntu's is ``ubuntu``."""
@@ -22,9 +23,7 @@ def channel(opened: Opened, there: Sequence[Machine], *, via: str | None = None)
     """Run Command where any agent answers, else SSH if the operator's address is let in."""
     from hubdeploy.remote.ssm import SsmChannel
 
-    kind = via or opened.config.access.channel
-    if kind not in ("auto", "ssm", "ssh"):
-        raise ConfigError(f"--via {kind}: no such channel", hint="auto, ssm or ssh")
+    kind = _kind(opened, via)
     ssm = SsmChannel(aws=opened.aws, bucket=opened.names.bucket)
     if kind == "ssm":
         return ssm
@@ -39,6 +38,42 @@ def channel(opened: Opened, there: Sequence[Machine], *, via: str | None = None)
         "no machine answers Run Command, and SSH is closed",
         hint="wait for the machines' boot, or open SSH with access.operator_cidrs",
     )
+
+
+def tunnel(opened: Opened, there: Sequence[Machine], *, via: str | None = None) -> Tunnel:
+    """Session Manager where AWS's plugin is installed, else SSH where that is let in."""
+    from hubdeploy.remote import sessions
+    from hubdeploy.remote.tunnel import SshTunnel
+
+    kind = _kind(opened, via)
+    if opened.sandbox is not None:
+        return SshTunnel(channel=_ssh_in_sandbox(opened, there))
+    if kind == "ssm" or (kind == "auto" and sessions.installed()):
+        return sessions.SsmTunnel(aws=opened.aws)
+    if kind == "ssh" or opened.config.access.operator_cidrs:
+        return SshTunnel(channel=ssh(opened, there))
+    raise RemoteError(
+        f"{sessions.PLUGIN} is not installed here, and SSH is closed",
+        hint="install AWS's plugin, or open SSH with access.operator_cidrs",
+    )
+
+
+def _kind(opened: Opened, via: str | None) -> str:
+    kind = via or opened.config.access.channel
+    if kind not in ("auto", "ssm", "ssh"):
+        raise ConfigError(f"--via {kind}: no such channel", hint="auto, ssm or ssh")
+    return kind
+
+
+def _ssh_in_sandbox(opened: Opened, there: Sequence[Machine]) -> SshChannel:
+    """The machines' own addresses can be dialled from the machine that holds them."""
+    if opened.sandbox is not None and opened.sandbox.kind == "simulated":
+        raise RemoteError(
+            "simulated machines run no services", hint="--machines docker has a real Chef server"
+        )
+    made = ssh(opened, there)
+    made.address = lambda target: (target.private_ip, made.port)
+    return made
 
 
 def ssh(opened: Opened, there: Sequence[Machine]) -> SshChannel:

@@ -33,6 +33,7 @@ COMMANDS = (
     "run",
     "open_",
     "cookbooks",
+    "chef",
     "policy",
     "config",
     "secret",

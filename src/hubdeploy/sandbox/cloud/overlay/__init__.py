@@ -13,6 +13,7 @@ from hubdeploy.sandbox.cloud.overlay import (
     parameters,
     prices,
     quotas,
+    sessions,
     simulate,
     templates,
 )
@@ -24,6 +25,7 @@ TABLES = (
     templates.hooks,
     instances.hooks,
     commands.hooks,
+    sessions.hooks,
     autoscaling.hooks,
     files.hooks,
     quotas.hooks,

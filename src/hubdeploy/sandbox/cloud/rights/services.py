@@ -66,6 +66,25 @@ def _command(cloud: Cloud, call: Call) -> list[Target]:
     return targets
 
 
+def _session(cloud: Cloud, call: Call) -> list[Target]:
+    """StartSession: the document and the instance."""
+    from hubdeploy.sandbox.cloud.rights.ec2 import tags_of
+
+    # AWS's own documents have no account, but for the one that each account may change
+    document = call.params.get("DocumentName", "SSM-SessionManagerRunShell")
+    account = "" if document.startswith("AWS-") else call.account
+    ident = call.params["Target"]
+    ec2 = cloud.backend("ec2", call.account, call.region)
+    return [
+        (f"arn:aws:ssm:{call.region}:{account}:document/{document}", {}),
+        (_arn(call, "ec2", f"instance/{ident}"), tags_of(ec2, ident)),
+    ]
+
+
+def _begun(_cloud: Cloud, call: Call) -> list[Target]:
+    return [(_arn(call, "ssm", f"session/{call.params['SessionId']}"), {})]
+
+
 def _group(cloud: Cloud, call: Call) -> list[Target]:
     params = call.params
     groups = cloud.backend("autoscaling", call.account, call.region).autoscaling_groups
@@ -208,8 +227,8 @@ _SSM = {
     "AddTagsToResource": _parameter,
     "RemoveTagsFromResource": _parameter,
     "ListTagsForResource": _parameter,
-    "StartSession": _any,
-    "TerminateSession": _any,
+    "StartSession": _session,
+    "TerminateSession": _begun,
 }
 _FREE = frozenset({"sts:GetCallerIdentity"})
 _NO_RESOURCE = frozenset(

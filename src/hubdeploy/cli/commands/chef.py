@@ -1,0 +1,76 @@
+"""``hubdeploy chef``: the Chef server from the operator's machine, through a tunnel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from hubdeploy.cli import options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hubdeploy.operate.chefserver import Overview
+
+group = typer.Typer(help="The Chef server, reached through a tunnel.", no_args_is_help=True)
+
+
+@group.command(epilog="Example: hubdeploy chef status --via ssh")
+def status(
+    config: options.Config = options.DEFAULT,
+    sandbox: options.Sandbox = False,
+    via: options.Via = None,
+    profile: options.Profile = None,
+    region: options.Region = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show the Chef server's nodes with their last converge, its roles and its cookbooks.
+
+    The server is never open to the world: this goes by Session Manager (where AWS's plugin is
+    installed) or by SSH, and asks as the server's admin, whose key is read from SSM.
+    """
+    from dataclasses import asdict
+
+    from hubdeploy.cli.channels import tunnel
+    from hubdeploy.cli.deployment import open_deployment
+    from hubdeploy.cli.output import console, emit
+    from hubdeploy.operate import chefserver
+    from hubdeploy.operate.status import machines
+
+    opened = open_deployment(path=config, sandbox=sandbox, profile=profile, region=region)
+    there = machines(aws=opened.aws, names=opened.names)
+    way = tunnel(opened, there, via=via)
+    with chefserver.connected(way, there, aws=opened.aws, names=opened.names) as server:
+        found = chefserver.overview(server, there, names=opened.names)
+    if as_json:
+        emit("chef", asdict(found))
+    else:
+        _show(found, console())
+
+
+def _show(found: Overview, out: Console) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("node", "machine", "run list", "address", "last converge"):
+        table.add_column(title, overflow="fold")
+    for node in found.nodes:
+        table.add_row(
+            node.name,
+            node.machine or "none",
+            " ".join(node.run_list),
+            node.address,
+            node.converged or "never",
+        )
+    out.print(f"Chef server: {found.server}", markup=False)
+    out.print(table)
+    for role in found.roles:
+        out.print(f"role {role.name}: {' '.join(role.run_list)}", markup=False)
+    for name, version in found.cookbooks.items():
+        out.print(f"cookbook {name} {version}", markup=False)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="chef")
