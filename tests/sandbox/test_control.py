@@ -14,6 +14,7 @@ import pytest
 from hubdeploy.aws.session import Aws
 from hubdeploy.errors import SandboxError
 from hubdeploy.sandbox import control
+from hubdeploy.sandbox.cloud import kept
 
 NAME = "control-test"
 
@@ -102,6 +103,44 @@ def test_the_kept_file_system_is_there_again_under_its_id_and_tags() -> None:
     control.stop(NAME, keep_files=False)
     aws = _aws(control.start(NAME, machines="simulated"))
     assert aws.call("efs", "describe_file_systems")["FileSystems"] == []
+
+
+def test_a_volume_that_is_marked_as_kept_and_secrets_are_there_again_and_others_are_not() -> None:
+    sandbox = control.start(NAME, machines="simulated")
+    aws = _aws(sandbox)
+    kept_tags = [{"Key": "hubdeploy:keep", "Value": "2026-11-01"}]
+    volumes = [
+        aws.call(
+            "ec2",
+            "create_volume",
+            AvailabilityZone="eu-central-1a",
+            Size=20,
+            VolumeType="gp3",
+            Encrypted=True,
+            TagSpecifications=[{"ResourceType": "volume", "Tags": tags}] if tags else [],
+        )["VolumeId"]
+        for tags in (kept_tags, [])
+    ]
+    for number in range(12):
+        aws.call(
+            "ssm", "put_parameter", Name=f"/demo/s{number}", Value="hidden", Type="SecureString"
+        )
+    aws.call("ssm", "put_parameter", Name="/demo/plain", Value="seen", Type="String")
+    control.stop(NAME, keep_files=True)
+    record = sandbox.directory / kept.RECORD
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+    assert kept.parts(record) == {"ebs"}
+
+    aws = _aws(control.start(NAME, machines="simulated"))
+    (found,) = aws.call("ec2", "describe_volumes")["Volumes"]
+    assert (found["VolumeId"], found["Size"], found["Tags"]) == (volumes[0], 20, kept_tags)
+    assert found["State"] == "available"
+    names = [f"/demo/s{number}" for number in (0, 11)]
+    values = aws.call("ssm", "get_parameters", Names=[*names, "/demo/plain"], WithDecryption=True)
+    assert {(p["Name"], p["Type"], p["Value"]) for p in values["Parameters"]} == {
+        (name, "SecureString", "hidden") for name in names
+    }
+    assert values["InvalidParameters"] == ["/demo/plain"]
 
 
 def test_a_server_that_is_told_to_end_by_signal_cleans_up() -> None:

@@ -99,6 +99,45 @@ def test_down_keeps_the_files_and_the_next_up_takes_them_up_again(
     assert TAG_KEEP not in tags_of(found)
 
 
+def test_down_keeps_what_the_hub_knows_where_the_configuration_says_so(cloud: CloudAccount) -> None:
+    rig = Rig(cloud, storage={"keep": "files-and-hub"})
+    before = account.read(cloud)
+    rig.up()
+    volume, secret = rig.outputs["volume"], rig.names.parameters.hub_secret("shared-password")
+    aws = cloud.aws
+    aws.call("ssm", "put_parameter", Name=secret, Value="chalk and cheese", Type="SecureString")
+    outcome = rig.down()
+    kept = {
+        c.resource for made in outcome.changes.values() for c in made if c.action is Action.KEEP
+    }
+    assert kept == {"files", "volume.leader", "parameters.secrets"}
+    ctx = context(aws, cloud.account, config(storage={"keep": "files-and-hub"}))
+    assert leftovers(ctx) == []
+    assert rig.down().mutations == []
+
+    rig.up()
+    assert rig.outputs["volume"] == volume
+    (found,) = aws.pages("ec2", "describe_volumes", "Volumes", VolumeIds=[volume])
+    assert TAG_KEEP not in tags_of(found)
+    value = aws.call("ssm", "get_parameter", Name=secret, WithDecryption=True)["Parameter"]["Value"]
+    assert value == "chalk and cheese"
+
+    rig.down(delete_files="demo")
+    assert account.differences(account.read(cloud), before) == []
+
+
+def test_what_the_hub_knows_goes_once_the_configuration_keeps_it_no_more(
+    cloud: CloudAccount,
+) -> None:
+    before = account.read(cloud)
+    Rig(cloud, storage={"keep": "files-and-hub"}).up()
+    Rig(cloud, storage={"keep": "files-and-hub"}).down()
+    Rig(cloud).down()
+    after = account.read(cloud)
+    after.pop("FileSystems")
+    assert account.differences(after, before) == []
+
+
 def test_down_deletes_the_files_only_when_their_name_is_given(
     rig: Rig, cloud: CloudAccount
 ) -> None:

@@ -198,7 +198,7 @@ def close(server: Server) -> None:
     if server.doors is not None:
         server.doors.close()
     if isinstance(server.machines, DockerMachines):
-        server.machines.close(remove=True, keep_files=server.keep_files)
+        server.machines.close(remove=True, spared=server.spared)
 
 
 def directions(server: Server) -> list[str]:

@@ -2,7 +2,7 @@
 
 What is known of a running sandbox stands in ``$XDG_STATE_HOME/hubdeploy/sandbox/NAME`` (mode
 0700): ``state.json`` with the endpoint, the pid and a token, ``server.log``, and what outlives the
-server (the kept file system's record).
+server (the record of what `down` kept).
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from hubdeploy.errors import SandboxError
+from hubdeploy.sandbox.cloud import kept
 
 log = logging.getLogger(__name__)
 Say = Callable[[str], object]
@@ -279,8 +280,8 @@ def _last_words(directory: Path) -> str:
 def stop(name: str, *, keep_files: bool = True) -> bool:
     """End the sandbox's server and machines; true if one ran.
 
-    With *keep_files* the users' files stay, and the next :func:`start` has their file system
-    again. What is left of a crashed server goes too.
+    With *keep_files* what `down` kept stays, and the next :func:`start` has it again.
+    What is left of a crashed server goes too.
     """
     directory = directory_of(name)
     if not directory.exists():
@@ -289,10 +290,13 @@ def stop(name: str, *, keep_files: bool = True) -> bool:
         running = find(name)
         if running is not None:
             _end(running, keep_files=keep_files)
-        _remove_containers(name, directory, keep_files=keep_files)
+        record = directory / kept.RECORD
+        # a server that crashed has recorded nothing: users' files stay all the same
+        spared = {"efs", *kept.parts(record)} if keep_files else set[str]()
+        _remove_containers(name, directory, spared=spared)
         _stop_engine(directory)
     (directory / "state.json").unlink(missing_ok=True)
-    if not (keep_files and (directory / "kept.json").exists()):
+    if not (keep_files and record.exists()):
         shutil.rmtree(directory, ignore_errors=True)
     return running is not None
 
@@ -322,7 +326,7 @@ def _reap(pid: int) -> None:
 
 
 def _remove_containers(
-    name: str, directory: Path, *, keep_files: bool, unknown: bool = False
+    name: str, directory: Path, *, spared: Collection[str] = (), unknown: bool = False
 ) -> list[str]:
     """Containers, networks and volumes that still carry the sandbox's label.
 
@@ -345,9 +349,9 @@ def _remove_containers(
         return []
     if client is None:
         return []
-    left = cleanup.leftovers(client, sandbox=name, keep_files=keep_files)
+    left = cleanup.leftovers(client, sandbox=name, spared=spared)
     if left:
-        cleanup.remove_all(client, sandbox=name, keep_files=keep_files)
+        cleanup.remove_all(client, sandbox=name, spared=spared)
     return left
 
 
@@ -374,19 +378,19 @@ def sweep(name: str = "") -> list[str]:
     """
     removed: list[str] = []
     if name and not directory_of(name).exists() and not _lives(name):
-        removed += _remove_containers(name, directory_of(name), keep_files=False, unknown=True)
+        removed += _remove_containers(name, directory_of(name), unknown=True)
     if not root().exists():
         return removed
     for directory in sorted(root().iterdir()):
         if not directory.is_dir() or find(directory.name) is not None:
             continue
         with _locked(directory):
-            kept = (directory / "kept.json").exists()
-            removed += _remove_containers(directory.name, directory, keep_files=kept)
+            spared = kept.parts(directory / kept.RECORD)
+            removed += _remove_containers(directory.name, directory, spared=spared)
             _stop_engine(directory)
         if (directory / "state.json").exists():
             removed.append(f"state of sandbox {directory.name}")
             (directory / "state.json").unlink()
-        if not kept:
+        if not spared:
             shutil.rmtree(directory, ignore_errors=True)
     return removed

@@ -14,11 +14,13 @@ import secrets
 import signal
 import sys
 import threading
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hubdeploy.sandbox import kept, notebook_tag
+from hubdeploy.sandbox import notebook_tag
+from hubdeploy.sandbox.cloud import kept
 from hubdeploy.sandbox.cloud.admin import Admin
 from hubdeploy.sandbox.cloud.credentials import operator
 from hubdeploy.sandbox.cloud.follow import Follower
@@ -42,6 +44,7 @@ class Server:
         self.token = secrets.token_urlsafe(24)
         self.stopping = threading.Event()
         self.keep_files = True
+        self.spared: Collection[str] = ()
         self.remove = True
         self.cloud = Cloud(CloudSettings(launch_retry=5.0))
         notebook_tag.keep(self.cloud)
@@ -70,7 +73,7 @@ class Server:
 
     def run(self, *, ready: int) -> None:
         """Serve until told to stop."""
-        kept.restore(self.cloud, ACCOUNT, self.directory / "kept.json")
+        kept.restore(self.cloud, ACCOUNT, self.directory / kept.RECORD)
         self.follower.start()
         self._write_state()
         os.write(ready, b"ready\n")
@@ -79,10 +82,12 @@ class Server:
         self.stopping.wait()
         log.info("stopping")
         self.follower.close()
+        record = self.directory / kept.RECORD
         if self.keep_files:
-            kept.keep(self.cloud, ACCOUNT, self.directory / "kept.json")
+            kept.keep(self.cloud, ACCOUNT, record)
+            self.spared = kept.parts(record)
         else:
-            (self.directory / "kept.json").unlink(missing_ok=True)
+            record.unlink(missing_ok=True)
         self.cloud.close()
         if self.kind == "docker":
             from hubdeploy.sandbox import containers

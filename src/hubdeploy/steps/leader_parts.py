@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from hubdeploy.aws.inventory import tags_of
 from hubdeploy.aws.waiting import retry_codes
 from hubdeploy.config.limits import format_size
-from hubdeploy.config.names import TAG_RESOURCE
+from hubdeploy.config.names import TAG_KEEP, TAG_RESOURCE
 from hubdeploy.errors import AwsError, ConfigError
-from hubdeploy.pipeline.change import Changes, FieldChange, Unknown
+from hubdeploy.pipeline.change import Action, Change, Changes, FieldChange, Unknown
+from hubdeploy.pipeline.step import Context
 from hubdeploy.steps.base import Part, token
 from hubdeploy.steps.nat import allocate, release
 
@@ -19,6 +21,12 @@ ADDRESS = "address.leader"
 VOLUME = "volume.leader"
 NOT_YET = frozenset({"InvalidInstanceID", "IncorrectInstanceState", "InvalidInstanceID.NotFound"})
 """What AssociateAddress says of an instance that is still pending."""
+
+
+def keeps_hub(ctx: Context) -> bool:
+    """Whether ``down`` spares what the hub knows: accounts, settings, secrets."""
+    wanted = ctx.config.storage.keep == "files-and-hub"
+    return wanted and ctx.delete_files != ctx.names.deployment
 
 
 def gib(size: int) -> int:
@@ -144,6 +152,7 @@ class Volume(Part[dict[str, Any]]):
         volume = observed["VolumeId"]
         self.outputs["volume"] = volume
         self.outputs["volume.zone"] = observed["AvailabilityZone"]
+        yield from self._adopt(observed, volume)
         yield from self.retag_ec2(observed, volume, self.tags(VOLUME))
         if size < observed["Size"]:
             raise ConfigError(
@@ -157,6 +166,29 @@ class Volume(Part[dict[str, Any]]):
                 "grow the volume",
                 partial(self.settle, "ec2", "modify_volume", VolumeId=volume, Size=size),
                 (FieldChange(name="size", old=f"{observed['Size']}G", new=f"{size}G"),),
+            )
+
+    def _adopt(self, observed: dict[str, Any], volume: str) -> Changes:
+        zone, zones = observed["AvailabilityZone"], self.outputs["zones"]
+        if zone not in zones:
+            raise ConfigError(
+                f"the leader's volume {volume} is in zone {zone}, outside network.zones "
+                f"({', '.join(zones)})",
+                hint=f'name the zones, "{zone}" among them',
+            )
+        kept = tags_of(observed).get(TAG_KEEP)
+        if kept:
+            yield self.update(
+                VOLUME,
+                f"take up the hub's volume {volume} that was kept on {kept[:10]}",
+                partial(
+                    self.settle,
+                    "ec2",
+                    "delete_tags",
+                    Resources=[volume],
+                    Tags=[{"Key": TAG_KEEP}],
+                ),
+                (FieldChange(name=TAG_KEEP, old=kept),),
             )
 
     def _create(self, zone: str, size: int) -> str:
@@ -188,6 +220,9 @@ class Volume(Part[dict[str, Any]]):
             goes_by_itself = resource.startswith("instance.") and item["State"] == "in-use"
             if goes_by_itself or item["State"] in ("deleting", "deleted"):
                 continue
+            if resource == VOLUME and keeps_hub(self.ctx):
+                yield self._kept(item, volume)
+                continue
             yield self.delete(
                 resource or volume,
                 f"volume {volume}",
@@ -199,3 +234,21 @@ class Volume(Part[dict[str, Any]]):
                     VolumeId=volume,
                 ),
             )
+
+    def _kept(self, item: dict[str, Any], volume: str) -> Change:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        mark = partial(
+            self.settle,
+            "ec2",
+            "create_tags",
+            Resources=[volume],
+            Tags=[{"Key": TAG_KEEP, "Value": now}],
+        )
+        return Change(
+            action=Action.KEEP,
+            resource=VOLUME,
+            title=f"volume {volume} with the hub's accounts and settings",
+            apply=(lambda: None) if TAG_KEEP in tags_of(item) else mark,
+            reason='the next `hubdeploy up` takes it up; without keep = "files-and-hub" in '
+            "[storage], `hubdeploy down` deletes it",
+        )

@@ -14,6 +14,7 @@ from hubdeploy.errors import AwsError
 from hubdeploy.pipeline.change import Action, Change, Changes, FieldChange, differences
 from hubdeploy.steps.base import Part, pairs
 from hubdeploy.steps.instances import alive
+from hubdeploy.steps.leader_parts import keeps_hub
 
 BATCH = 10
 """Parameters that one call reads or deletes."""
@@ -179,6 +180,16 @@ class Parameters(Part[dict[str, str]]):
             # held by this very run, which gives it back at its end
             if item["Name"] != self.names.parameters.lock
         ]
+        if keeps_hub(self.ctx):
+            kept = [name for name in found if self.names.parameters.is_kept(name)]
+            found = [name for name in found if name not in kept]
+            if kept:
+                yield Change(
+                    action=Action.KEEP,
+                    resource="parameters.secrets",
+                    title=f"{len(kept)} secrets of the hub",
+                    apply=lambda: None,
+                )
         if found:
             yield self.delete("parameters", f"{len(found)} parameters", partial(self._end, found))
 

@@ -11,11 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from hubdeploy.aws.groups import workers_groups
 from hubdeploy.aws.inventory import Inventory, tags_of
 from hubdeploy.config.names import TAG_DEPLOYMENT, TAG_KEEP, TAG_RESOURCE, Role
 from hubdeploy.errors import AwsError
 from hubdeploy.pipeline.step import Context
 from hubdeploy.steps.base import MISSING
+from hubdeploy.steps.leader_parts import keeps_hub
 
 _EC2: tuple[tuple[str, str, str, str], ...] = (
     ("describe_vpcs", "Vpcs", "VpcId", "VPC"),
@@ -37,11 +39,11 @@ _ENDED = frozenset({"deleted", "deleting", "terminated"})
 
 
 def find(ctx: Context) -> list[str]:
-    """Human names of all that is left, sorted. The file system kept on purpose and the lock do
-    not count. About thirty reads, side by side."""
+    """Human names of all that is left, sorted. What is kept on purpose and the lock do not
+    count. About thirty reads, side by side."""
     fresh = Inventory(aws=ctx.aws, names=ctx.names)
     looks: list[Callable[[], Iterator[str]]] = [
-        *(partial(_ec2, fresh, *row) for row in _EC2),
+        *(partial(_ec2, ctx, fresh, *row) for row in _EC2),
         partial(_instances, fresh),
         partial(_groups, ctx),
         partial(_bucket, ctx),
@@ -68,9 +70,12 @@ def _there(ctx: Context, service: str, operation: str, **params: Any) -> dict[st
         raise
 
 
-def _ec2(fresh: Inventory, operation: str, key: str, field: str, word: str) -> Iterator[str]:
+def _ec2(
+    ctx: Context, fresh: Inventory, operation: str, key: str, field: str, word: str
+) -> Iterator[str]:
     for item in fresh.ec2(operation, key):
-        if str(item.get("State", "")).lower() not in _ENDED:
+        kept = keeps_hub(ctx) and TAG_KEEP in tags_of(item)
+        if str(item.get("State", "")).lower() not in _ENDED and not kept:
             yield f"{word} {item[field]}"
 
 
@@ -82,11 +87,7 @@ def _instances(fresh: Inventory) -> Iterator[str]:
 
 
 def _groups(ctx: Context) -> Iterator[str]:
-    for item in ctx.aws.call(
-        "autoscaling",
-        "describe_auto_scaling_groups",
-        AutoScalingGroupNames=[ctx.names.workers_group],
-    )["AutoScalingGroups"]:
+    for item in workers_groups(aws=ctx.aws, names=ctx.names):
         yield f"auto scaling group {item['AutoScalingGroupName']}"
 
 
@@ -132,7 +133,8 @@ def _parameters(ctx: Context) -> Iterator[str]:
     for item in ctx.aws.pages(
         "ssm", "get_parameters_by_path", "Parameters", Path=names.root, Recursive=True
     ):
-        if item["Name"] != names.lock:
+        kept = keeps_hub(ctx) and names.is_kept(item["Name"])
+        if item["Name"] != names.lock and not kept:
             yield f"parameter {item['Name']}"
 
 

@@ -232,7 +232,7 @@ def test_everything_of_a_crashed_sandbox_is_found_by_labels(lab: Lab) -> None:
         kinds = [line.split()[0] for line in left]
         assert kinds == ["container", "container", "network", "volume", "volume", "volume"]
         anonymous = {volume.name for volume in lab.client.volumes.list()}
-        cleanup.remove_all(lab.client, sandbox=crashed.name, keep_files=True)
+        cleanup.remove_all(lab.client, sandbox=crashed.name, spared={"efs"})
         assert cleanup.leftovers(lab.client, sandbox=crashed.name) == [f"volume {crashed.name}-efs"]
         cleanup.remove_all(lab.client, sandbox=crashed.name)
         assert cleanup.leftovers(lab.client, sandbox=crashed.name) == []

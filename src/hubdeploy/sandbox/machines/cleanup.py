@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,19 +16,21 @@ from hubdeploy.sandbox.engine import SANDBOX_LABEL
 log = logging.getLogger(__name__)
 
 
-def files_volume(sandbox: str) -> str:
-    """The volume with the contents of the sandbox's EFS file systems."""
-    return f"{sandbox}-efs"
+def contents(sandbox: str, part: str) -> str:
+    """The volume with what the sandbox's file systems (``efs``) or volumes (``ebs``) hold."""
+    return f"{sandbox}-{part}"
 
 
-def leftovers(client: docker.DockerClient, *, sandbox: str, keep_files: bool = False) -> list[str]:
+def leftovers(
+    client: docker.DockerClient, *, sandbox: str, spared: Collection[str] = ()
+) -> list[str]:
     """What is there of the sandbox, one line each; images are kept for the next rehearsal.
 
-    With *keep_files* the users' files do not count.
+    The contents of the parts *spared* do not count.
     """
     query: dict[str, str | list[str] | bool] = {"label": f"{SANDBOX_LABEL}={sandbox}"}
-    kept = files_volume(sandbox) if keep_files else None
-    volumes = [found.name for found in client.volumes.list(filters=query) if found.name != kept]
+    kept = {contents(sandbox, part) for part in spared}
+    volumes = [found.name for found in client.volumes.list(filters=query) if found.name not in kept]
     return [
         *(f"container {found.name}" for found in client.containers.list(all=True, filters=query)),
         *(f"network {found.name}" for found in client.networks.list(filters=query)),
@@ -36,23 +38,23 @@ def leftovers(client: docker.DockerClient, *, sandbox: str, keep_files: bool = F
     ]
 
 
-def remove_all(client: docker.DockerClient, *, sandbox: str, keep_files: bool = False) -> None:
+def remove_all(client: docker.DockerClient, *, sandbox: str, spared: Collection[str] = ()) -> None:
     """End containers, then networks and volumes. Nothing to do is fine, and so is a second try.
 
     Raises :class:`SandboxError` with a list if anything stays that should not.
     """
     query: dict[str, str | list[str] | bool] = {"label": f"{SANDBOX_LABEL}={sandbox}"}
-    kept = files_volume(sandbox) if keep_files else None
+    kept = {contents(sandbox, part) for part in spared}
     _each(
         client.containers.list(all=True, filters=query),
         lambda found: found.remove(force=True, v=True),
     )
     _each(client.networks.list(filters=query), lambda found: found.remove())
     _each(
-        (found for found in client.volumes.list(filters=query) if found.name != kept),
+        (found for found in client.volumes.list(filters=query) if found.name not in kept),
         lambda found: found.remove(force=True),
     )
-    left = leftovers(client, sandbox=sandbox, keep_files=keep_files)
+    left = leftovers(client, sandbox=sandbox, spared=spared)
     if left:
         raise SandboxError(
             f"the sandbox left behind: {', '.join(left)}", hint="docker rm -f, or try again"

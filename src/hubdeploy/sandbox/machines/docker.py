@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -215,14 +215,14 @@ class DockerMachines:
 
     # ---- the end ---------------------------------------------------------------------------------
 
-    def close(self, *, remove: bool, keep_files: bool = False) -> None:
-        """*keep_files* spares the users' files when the rest is removed."""
+    def close(self, *, remove: bool, spared: Collection[str] = ()) -> None:
+        """*spared* are the parts (``efs``, ``ebs``) whose contents stay when the rest goes."""
         self._closed.set()
         self._events.close()
         for machine in list(self._machines.values()):
             machine.work.shutdown(wait=True, cancel_futures=True)
         if remove:
-            cleanup.remove_all(self._client, sandbox=self._sandbox, keep_files=keep_files)
+            cleanup.remove_all(self._client, sandbox=self._sandbox, spared=spared)
             shutil.rmtree(self._state / "machines", ignore_errors=True)
             self.services.forget()
         self.services.close()
