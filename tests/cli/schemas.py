@@ -136,6 +136,22 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             ),
         }
     ),
+    "chef": obj(
+        {
+            "schema": named("chef"),
+            "server": TEXT,
+            "nodes": many(
+                obj(
+                    {
+                        **dict.fromkeys(("name", "machine", "address", "converged"), TEXT),
+                        "run_list": many(TEXT),
+                    }
+                )
+            ),
+            "roles": many(obj({"name": TEXT, "run_list": many(TEXT)})),
+            "cookbooks": {"type": "object", "additionalProperties": TEXT},
+        }
+    ),
     "secrets": obj({"schema": named("secrets"), "set": many(TEXT), "known": many(TEXT)}),
     "down": obj(
         {

@@ -117,6 +117,13 @@ def test_a_secret_goes_in_by_stdin_and_comes_out_alone(terminal: Terminal) -> No
     assert terminal("secret", "show", "hub/shared-password").stdout == "open sesame\n"
 
 
+def test_simulated_machines_have_no_chef_server_to_ask_and_it_says_so(terminal: Terminal) -> None:
+    ran = terminal("chef", "status")
+    assert ran.returncode == 1
+    assert "simulated machines run no services" in ran.stderr
+    assert "--machines docker" in ran.stderr
+
+
 def test_the_log_of_a_run_holds_its_calls_and_no_secret(terminal: Terminal) -> None:
     terminal("secret", "set", "hub/shared-password", stdin="open sesame\n")
     terminal("secret", "show", "hub/shared-password")
@@ -157,9 +164,20 @@ def test_down_leaves_the_files_and_the_next_up_finds_them(
         assert gone["left"] == []
         (kept,) = [c for c in gone["changes"] if c["action"] == "keep"]
         assert own("status").returncode != 0
+        own.config.write_text(own.config.read_text() + '[storage]\nkeep = "files-and-hub"\n')
         again = own.json("up", "up", "--machines", "simulated", "--yes")
         made = [c["resource"] for c in again["changes"] if c["action"] == "create"]
         assert kept["resource"] not in made
+
+        own("secret", "set", "hub/shared-password", stdin="open sesame\n")
+        gone = own.json("down", "down", "--yes")
+        assert {c["resource"] for c in gone["changes"] if c["action"] == "keep"} == {
+            "files",
+            "volume.leader",
+            "parameters.secrets",
+        }
+        own.json("up", "up", "--machines", "simulated", "--yes")
+        assert own("secret", "show", "hub/shared-password").stdout == "open sesame\n"
         assert own("down", "--yes", "--delete-files", "another").returncode == 2
     finally:
         own("down", "--yes", "--delete-files", own.name)

@@ -40,6 +40,10 @@ title = "Small"
 name = "big"
 title = "Big"
 memory = "1G"
+[[hub.profiles]]
+name = "special"
+title = "On a machine of its own kind"
+instance_type = "r6i.xlarge"
 [limits]
 max_concurrent_users = 9
 """

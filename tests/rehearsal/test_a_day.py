@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+from typing import Any
 
+import jsonschema
 import pytest
 
 from hubdeploy.hub.client import HubClientError
+from tests.cli.schemas import SCHEMAS
 from tests.rehearsal.stage import Stage
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
@@ -111,6 +114,38 @@ def test_a_full_cluster_grows_for_who_waits_and_shrinks_when_they_leave(stage: S
     )
     group = stage.status()["group"]
     assert (group["desired"], group["in_service"]) == (2, 2)
+
+
+def test_a_profile_of_a_type_starts_such_a_machine_and_nobody_else_is_put_there(
+    stage: Stage,
+) -> None:
+    def special() -> list[dict[str, Any]]:
+        found = stage.status()["machines"]
+        return [m for m in found if m["role"] == "worker" and m["instance_type"] != "t3.medium"]
+
+    assert special() == []
+    with stage.user("gina") as gina, stage.user("hugo") as hugo:
+        gina.start(options={"profile": "special"}, seconds=400)
+        (machine,) = special()
+        assert machine["private_ip"].replace(".", "-") in stage.host_of("gina")
+        groups = {g["instance_type"]: g for g in stage.status()["groups"]}
+        assert groups[machine["instance_type"]]["preference"] == "profiles"
+        hugo.start(options={"profile": "small"}, seconds=200)
+        assert stage.host_of("hugo") != stage.host_of("gina")
+        gina.stop()
+        hugo.stop()
+    stage.wait(lambda: not special(), what="the machine of its own kind is ended", seconds=240)
+
+
+def test_the_chef_servers_nodes_are_seen_through_a_tunnel(stage: Stage) -> None:
+    found = json.loads(stage.run("chef", "status", "--json").stdout)
+    jsonschema.validate(found, SCHEMAS["chef"])
+    nodes = {node["machine"]: node for node in found["nodes"] if node["machine"]}
+    assert {"leader", "worker/1", "worker/2"} <= set(nodes)
+    assert nodes["leader"]["run_list"] == ["role[leader]"]
+    assert nodes["worker/1"]["converged"]
+    assert {role["name"] for role in found["roles"]} == {"leader", "worker"}
+    assert {"hub_base", "hub_leader", "hub_worker"} <= set(found["cookbooks"])
 
 
 def test_up_again_changes_nothing(stage: Stage) -> None:
