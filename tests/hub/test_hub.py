@@ -407,4 +407,15 @@ def _request_start(client: HubClient) -> int:
 
 
 def _until_ready(client: HubClient) -> None:
-    until(lambda: (client.server() or {}).get("ready"), seconds=120)
+    client.timeout = 20
+
+    def ready() -> bool:
+        try:
+            return bool((client.server() or {}).get("ready"))
+        except HubClientError as error:
+            # one answer that a busy machine loses is no lost server: it is asked for again
+            if isinstance(error.__cause__, requests.Timeout):
+                return False
+            raise
+
+    until(ready, seconds=120)
