@@ -103,6 +103,17 @@ def test_a_launch_template_is_merged_in_full(world: World) -> None:
     assert spec.spot
 
 
+def test_a_machine_is_told_the_public_key_that_was_imported(world: World) -> None:
+    line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOCeEDwN2wQ1HDBNkZfk7fZP9NlE4mHr1fy7fvcuBSlE"
+    world.ec2.import_key_pair(KeyName="operator", PublicKeyMaterial=line.encode())
+    made = world.ec2.run_instances(**world.request(KeyName="operator"))["Instances"][0]
+    backend = world.cloud.backend("ec2")
+    site = (world.cloud.account, world.cloud.region)
+    spec = hosts.spec_of(world.cloud.cloud, *site, backend.get_instance(made["InstanceId"]))
+    assert spec.key_names == ("operator",)
+    assert [key.split()[:2] for key in spec.public_keys] == [line.split()]
+
+
 def test_a_client_token_starts_an_instance_once(world: World) -> None:
     request = world.request(ClientToken="once")
     first = world.ec2.run_instances(**request)["Instances"][0]["InstanceId"]

@@ -63,7 +63,9 @@ def spec_of(cloud: Cloud, account: str, region: str, instance: Any) -> MachineSp
     vpc = ec2.get_vpc(instance.vpc_id) if instance.vpc_id else None
     data = instance.user_data
     key = ec2.key_pairs.get(instance.key_name) if instance.key_name else None
-    public = str(getattr(key, "material_public", "") or "") if key is not None else ""
+    public = getattr(key, "material_public", None) or ""
+    # moto holds a key that was imported as bytes, one that it made as text
+    public = public.decode() if isinstance(public, bytes) else str(public)
     return MachineSpec(
         instance_id=instance.id,
         image_id=instance.image_id,
