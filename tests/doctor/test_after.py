@@ -117,6 +117,43 @@ def test_cookbooks_that_the_workstation_has_not_published_are_seen(
     assert "not published the newest cookbooks" in said(examine(standing, "versions"))
 
 
+def server(state: str, error: str) -> dict[str, Any]:
+    """Ada's, with one task."""
+    task = {"state": state, "error": error}
+    return {"name": "jupyter-ada", "user": "ada", "tasks": [task]}
+
+
+def test_a_machine_that_does_not_tell_how_it_is_is_not_taken_for_healthy(
+    standing: Standing, examine: Examine
+) -> None:
+    standing.cloud.machines.shell.commands["hubdeploy-node"] = lambda _, __: prints("no JSON")
+    found = said(examine(standing, "machines.facts"))
+    assert "leader does not tell how it is" in found
+    assert "worker/1 does not tell how it is" in found
+
+
+def test_a_worker_that_stays_drained_and_one_that_never_joined_are_seen(
+    standing: Standing, examine: Examine
+) -> None:
+    first = machine(standing, "worker/1")
+    nodes = [
+        {
+            "id": "n1",
+            "role": "worker",
+            "hostname": "one",
+            "instance": first.instance_id,
+            "state": "ready",
+            "availability": "drain",
+        }
+    ]
+    tell(standing, lambda role: {"nodes": nodes} if role == Role.LEADER else {})
+    found = said(examine(standing, "swarm.nodes"))
+    assert "worker/1 is drained" in found
+    assert "worker/2 is ready but not in the swarm" in found
+    nodes[0] |= {"state": "down", "availability": "active"}
+    assert "worker/1 is down in the swarm" in said(examine(standing, "swarm.nodes"))
+
+
 @pytest.mark.parametrize(
     ("name", "facts", "expected"),
     [
@@ -150,15 +187,29 @@ def test_cookbooks_that_the_workstation_has_not_published_are_seen(
         ),
         (
             "hub.servers",
-            {"services": [{"user": "ada", "tasks": [{"state": "pending", "error": "no room"}]}]},
+            {"services": [server("pending", "no room")]},
             "the server of ada waits: no room",
         ),
+        ("hub.servers", {"services": [server("new", "")]}, "the server of ada waits: no room"),
         (
             "hub.servers",
-            {"services": [{"user": "ada", "tasks": [{"state": "rejected", "error": "no image"}]}]},
+            {"services": [server("rejected", "no image")]},
             "cannot start: no image",
         ),
         ("hub.servers", {"services": [{"name": "stray", "tasks": []}]}, "belongs to no user"),
+        (
+            "hub.servers",
+            {"services": [{"name": "", "user": "", "tasks": [{"state": "running"}]}]},
+            "1 tasks run in the swarm whose service is gone",
+        ),
+        ("hub.health", {"proxy": {"ok": False, "status": "refused"}}, "the proxy does not answer"),
+        (
+            "hub.health",
+            {"certificate": {"kind": "acme", "why": "dns", "issuer": "Elsewhere"}},
+            "is acme, configured is self-signed: dns (issuer: Elsewhere)",
+        ),
+        ("machines.facts", {"problems": {"docker": "no answer"}}, "docker cannot be told"),
+        ("machines.facts", {"reboot_wanted": True}, "updates wait for a reboot"),
         (
             "swarm.nodes",
             {"nodes": [{"role": "worker", "hostname": "x", "instance": "", "state": "ready"}]},

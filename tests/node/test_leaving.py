@@ -87,10 +87,17 @@ def test_swarm_nodes_and_servers_are_told_in_short() -> None:
         {"ID": "s1", "Spec": {"Name": "jupyter-ada", "Labels": {"hubdeploy.user": "ada"}}},
         {"ID": "s2", "Spec": {"Name": "other"}},
     ]
-    tasks = [{"ServiceID": "s1", "NodeID": "n1", "Status": {"State": "pending", "Err": "no room"}}]
-    (server,) = doctor.servers(services, tasks)
+    tasks = [
+        {"ServiceID": "s1", "NodeID": "n1", "Status": {"State": "pending", "Err": "no room"}},
+        {"ServiceID": "gone", "NodeID": "n1", "Status": {"State": "running"}},
+        {"ServiceID": "gone", "NodeID": "n1", "Status": {"State": "complete"}},
+    ]
+    server, other, orphans = doctor.servers(services, tasks)
     assert server["user"] == "ada"
     assert server["tasks"] == [{"state": "pending", "error": "no room", "node": "n1"}]
+    # what is nobody's is told as well: the doctor has to see it
+    assert (other["name"], other["user"], other["tasks"]) == ("other", "", [])
+    assert (orphans["name"], [task["state"] for task in orphans["tasks"]]) == ("", ["running"])
 
 
 @pytest.mark.parametrize("role", list(Role))

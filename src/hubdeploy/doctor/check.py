@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from enum import StrEnum
+from queue import Empty, SimpleQueue
 from typing import ClassVar
 
 from hubdeploy.doctor.context import DoctorContext
@@ -65,7 +65,8 @@ class Check(ABC):
 
 @dataclass(kw_only=True)
 class Report:
-    """One check's findings, how long it took (seconds) and what its repair did."""
+    """One check's findings, how long it took (seconds) and what its repair did; ``late``: it was
+    left behind and still runs."""
 
     name: str
     title: str
@@ -73,6 +74,7 @@ class Report:
     seconds: float = 0.0
     repaired: str = ""
     repairable: bool = False
+    late: bool = False
 
     @property
     def severity(self) -> Severity:
@@ -110,30 +112,34 @@ def run(
     fix: bool = False,
     done: Callable[[Report], object] = id,
 ) -> list[Report]:
-    """Run all checks in parallel; one past its deadline becomes a warning and is left behind."""
-    pool = ThreadPoolExecutor(min(16, len(checks) or 1), thread_name_prefix="check")
-    try:
-        began = time.monotonic()
-        futures = [pool.submit(_examine, check, fix) for check in checks]
-        reports: list[Report] = []
-        for check, future in zip(checks, futures, strict=True):
-            # a check behind a full pool is given the time that it waited
-            left = max(0.1, began + 2 * check.deadline - time.monotonic())
-            try:
-                report = future.result(timeout=left)
-            except FutureTimeout:
-                report = Report(name=check.name, title=check.title, seconds=check.deadline)
-                report.findings.append(
-                    check.warning(
-                        f"did not finish within {check.deadline:.0f} s",
-                        hint=f"try it alone: hubdeploy doctor --only {check.name}",
-                    )
+    """Run all checks in parallel; one past its deadline becomes a warning and is left behind.
+
+    Each has a thread of its own that the process does not wait for at its end, as it would for a
+    pool's.
+    """
+    began = time.monotonic()
+    answers: list[SimpleQueue[Report]] = [SimpleQueue() for _ in checks]
+    for check, answer in zip(checks, answers, strict=True):
+        threading.Thread(
+            target=lambda check=check, answer=answer: answer.put(_examine(check, fix)),
+            name=f"check-{check.name}",
+            daemon=True,
+        ).start()
+    reports: list[Report] = []
+    for check, answer in zip(checks, answers, strict=True):
+        try:
+            report = answer.get(timeout=max(0.0, began + check.deadline - time.monotonic()))
+        except Empty:
+            report = Report(name=check.name, title=check.title, seconds=check.deadline, late=True)
+            report.findings.append(
+                check.warning(
+                    f"did not finish within {check.deadline:.0f} s",
+                    hint=f"try it alone: hubdeploy doctor --only {check.name}",
                 )
-            reports.append(report)
-            done(report)
-        return reports
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+            )
+        reports.append(report)
+        done(report)
+    return reports
 
 
 def _examine(check: Check, fix: bool) -> Report:

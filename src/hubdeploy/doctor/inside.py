@@ -19,6 +19,34 @@ CERTIFICATE_WARNING, CERTIFICATE_ERROR = timedelta(days=20), timedelta(days=5)
 """Let's Encrypt renews at 30 days before the end: at 20 something is wrong."""
 
 
+class Facts(Check):
+    """Every machine that is ready tells how it is: of one that does not, nothing else is known."""
+
+    name = "machines.facts"
+    title = "Machines tell how they are"
+    stage: ClassVar[Stage] = Stage.AFTER
+
+    def find(self) -> Iterable[Finding]:
+        facts = self.ctx.facts
+        for machine in self.ctx.machines():
+            if machine.phase == "ready" and machine.label not in facts:
+                yield self.warning(
+                    f"{machine.label} does not tell how it is, so it was not looked at",
+                    hint=f"hubdeploy run --on {machine.label} 'hubdeploy-node doctor'",
+                    subject=machine.label,
+                )
+        for label, said in facts.items():
+            for part, problem in (said.get("problems") or {}).items():
+                yield self.warning(f"{label}: {part} cannot be told: {problem}", subject=label)
+            if said.get("reboot_wanted"):
+                yield self.warning(
+                    f"{label}: updates wait for a reboot",
+                    hint="the leader: when nobody minds a minute without the hub; workers are "
+                    "best drained on the fleet page",
+                    subject=label,
+                )
+
+
 class Disks(Check):
     """No machine's disk is nearly full."""
 
@@ -146,6 +174,15 @@ class Swarm(Check):
                     f"swarm node {node.get('hostname')} ({node.get('state')}) has no instance",
                     hint="--fix removes it",
                 )
+            elif (
+                node.get("availability") == "drain"
+                and workers[node["instance"]].phase == "ready"
+                and node.get("state") == "ready"
+            ):
+                yield self.warning(
+                    f"{workers[node['instance']].label} is drained: it takes no servers",
+                    hint="the fleet page says why; it ends such machines when they are empty",
+                )
             elif node.get("state") != "ready":
                 yield self.error(
                     f"{workers[node['instance']].label} is {node.get('state')} in the swarm",
@@ -182,11 +219,18 @@ class Servers(Check):
         leader = self.ctx.facts.get(Role.LEADER, {})
         for service in leader.get("services", []):
             tasks = service.get("tasks", [])
+            if not service.get("name"):
+                yield self.warning(
+                    f"{len(tasks)} tasks run in the swarm whose service is gone",
+                    hint="docker on their machines: hubdeploy logs docker",
+                )
+                continue
             if not service.get("user"):
                 yield self.warning(f"swarm service {service.get('name')} belongs to no user")
                 continue
             for task in tasks:
-                if task.get("state") == "pending":
+                # one that stays new has no address left (moby/moby#37338)
+                if task.get("state") in ("pending", "new"):
                     yield self.warning(
                         f"the server of {service['user']} waits: {task.get('error') or 'no room'}",
                         hint="the fleet page and `hubdeploy logs fleet` say what it does about it",
@@ -236,7 +280,9 @@ class Hub(Check):
         wanted = self.ctx.config.tls.kind if self.ctx.config.domain else "self-signed"
         if certificate.get("kind") not in (None, wanted):
             yield self.warning(
-                f"the certificate is {certificate.get('kind')}, configured is {wanted}",
+                f"the certificate is {certificate.get('kind')}, configured is {wanted}"
+                + (f": {certificate['why']}" if certificate.get("why") else "")
+                + (f" (issuer: {certificate['issuer']})" if certificate.get("issuer") else ""),
                 hint="hubdeploy logs converge --on leader",
             )
 
@@ -249,4 +295,4 @@ def _time(text: object) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-CHECKS: tuple[type[Check], ...] = (Disks, Mounts, Units, Converges, Swarm, Servers, Hub)
+CHECKS: tuple[type[Check], ...] = (Facts, Disks, Mounts, Units, Converges, Swarm, Servers, Hub)

@@ -115,7 +115,11 @@ def node(raw: dict[str, Any]) -> dict[str, str]:
 
 
 def servers(services: list[dict[str, Any]], tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Users' servers (of ``GET /services`` and ``/tasks``) with the state of their tasks."""
+    """All services (of ``GET /services`` and ``/tasks``) with the state of their tasks.
+
+    ``user`` is empty for one that is nobody's server; tasks whose service is gone come last, as
+    services without a name.
+    """
     by_service: dict[str, list[dict[str, str]]] = {}
     for task in tasks:
         status = task.get("Status", {})
@@ -129,15 +133,17 @@ def servers(services: list[dict[str, Any]], tasks: list[dict[str, Any]]) -> list
     found = []
     for service in services:
         labels = service["Spec"].get("Labels") or {}
-        if LABEL_USER in labels:
-            found.append(
-                {
-                    "name": service["Spec"]["Name"],
-                    "user": labels[LABEL_USER],
-                    "server": labels.get(LABEL_SERVER, ""),
-                    "tasks": by_service.get(service["ID"], []),
-                }
-            )
+        found.append(
+            {
+                "name": service["Spec"]["Name"],
+                "user": labels.get(LABEL_USER, ""),
+                "server": labels.get(LABEL_SERVER, ""),
+                "tasks": by_service.pop(service["ID"], []),
+            }
+        )
+    orphans = [task for tasks in by_service.values() for task in tasks]
+    if running := [task for task in orphans if task["state"] == "running"]:
+        found.append({"name": "", "user": "", "server": "", "tasks": running})
     return found
 
 

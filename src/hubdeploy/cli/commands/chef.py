@@ -54,15 +54,14 @@ def _show(found: Overview, out: Console) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("node", "machine", "run list", "address", "last converge"):
+    for title in ("machine", "run list", "address", "last converge (UTC)"):
         table.add_column(title, overflow="fold")
     for node in found.nodes:
         table.add_row(
-            node.name,
-            node.machine or "none",
+            node.machine or f"none: {node.name}",
             " ".join(node.run_list),
             node.address,
-            node.converged or "never",
+            node.converged[:16].replace("T", " ") or "never",
         )
     out.print(f"Chef server: {found.server}", markup=False)
     out.print(table)

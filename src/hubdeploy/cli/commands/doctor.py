@@ -81,10 +81,23 @@ def doctor(
     else:
         state = "with a deployment" if now.exists else "before `up`"
         out.print(f"{len(reports)} checks {state}: {errors} errors, {warnings} warnings.")
-    if errors:
-        raise typer.Exit(1)
-    if warnings and strict:
-        raise typer.Exit(2)
+    code = 1 if errors else 2 if warnings and strict else 0
+    if any(report.late for report in reports):
+        _leave(code)
+    if code:
+        raise typer.Exit(code)
+
+
+def _leave(code: int) -> None:
+    """End now: Python would wait for what a check that was left behind is still waiting for."""
+    import logging
+    import os
+    import sys
+
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _show(report: Report, *, out: object, fix: bool) -> None:
