@@ -117,6 +117,21 @@ def test_a_secret_goes_in_by_stdin_and_comes_out_alone(terminal: Terminal) -> No
     assert terminal("secret", "show", "hub/shared-password").stdout == "open sesame\n"
 
 
+def test_a_machine_means_all_of_its_logs_and_what_cannot_be_read_is_an_error(
+    terminal: Terminal,
+) -> None:
+    whole = terminal("logs", "leader")
+    assert whole.returncode == 0, whole.stderr
+    assert "leader boot: " in whole.stdout
+    nobody = terminal("logs", "user/ada")
+    assert nobody.returncode == 1
+    assert nobody.stdout == ""
+    assert nobody.stderr.startswith("leader: ")
+    unknown = terminal("logs", "laeder")
+    assert unknown.returncode in (1, 2)
+    assert "no log is called 'laeder'" in unknown.stderr
+
+
 def test_simulated_machines_have_no_chef_server_to_ask_and_it_says_so(terminal: Terminal) -> None:
     ran = terminal("chef", "status")
     assert ran.returncode == 1

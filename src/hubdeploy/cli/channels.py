@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hubdeploy.config.names import Role
 from hubdeploy.errors import ConfigError, RemoteError
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from hubdeploy.remote.ssh import SshChannel
     from hubdeploy.remote.tunnel import Tunnel
 
-USER = "admin"
-"""The login of Debian's images; Ubuntu's is ``ubuntu``."""
+USER, CHEF_USER = "admin", "ubuntu"
+"""The logins of Debian's images, and of Ubuntu's, which the Chef server's package is made for."""
 
 
 def channel(opened: Opened, there: Sequence[Machine], *, via: str | None = None) -> Channel:
@@ -84,11 +85,15 @@ def ssh(opened: Opened, there: Sequence[Machine]) -> SshChannel:
     from hubdeploy.remote.ssh import SshChannel
 
     configured = opened.config.access.ssh_key
-    # a configured public key means: its private half is in the agent or beside it
-    beside = Path(configured).expanduser().with_suffix("") if configured else None
+    # a configured public key means: its private half is in the agent or beside it; the text of
+    # a key is no path
+    text = bool(configured) and str(configured).startswith(("ssh-", "ecdsa-", "sk-"))
+    beside = Path(configured).expanduser().with_suffix("") if configured and not text else None
     hop = jump(there)
+    own_image = opened.config.chef.distribution == "goiardi"
     return SshChannel(
         user=USER,
+        users={} if own_image else {m.instance_id: CHEF_USER for m in there if m.role == Role.CHEF},
         key=(beside if beside and beside.exists() else None)
         if configured
         else key_file(state_dir(), opened.names.deployment),

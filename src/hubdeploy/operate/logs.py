@@ -49,33 +49,59 @@ def command(name: str, *, lines: int, since: str = "") -> str:
         raise ConfigError(
             f"no log is called {name!r}", hint=f"one of: {', '.join(UNITS)}, user/NAME"
         )
-    if since and not _SINCE.match(since):
-        raise ConfigError(f"--since {since}: not a time", hint="for example 10m, 2h or 1d")
+    past = _past(since)
     unit = UNITS[name]
     if unit.file:
+        if past:
+            raise ConfigError(
+                f"--since: the lines of {name} bear no times", hint="--lines says how many to show"
+            )
         return f"tail -n {lines} {shlex.quote(unit.file)}"
-    parts = ["journalctl", "--no-pager", "-o", "short-iso", "-n", str(lines)]
-    if since:
-        parts += ["--since", f"-{since.replace(' ', '')}"]
+    # the fleet runs as a child of the hub and marks its lines: they are looked for among many
+    looked = min(lines * 50, 100_000) if name == "fleet" else lines
+    parts = ["journalctl", "--no-pager", "-o", "short-iso", "-n", str(looked)]
+    if past:
+        parts += ["--since", f"-{past}"]
     if unit.container:
         parts.append(f"CONTAINER_NAME={unit.container}")
     for journal in unit.journal:
         parts += ["-u", journal]
     shown = shlex.join(parts)
-    # the fleet runs as a child of the hub and marks its lines
-    return f"{shown} | grep -i fleet || true" if name == "fleet" else shown
+    return f"{shown} | grep -i fleet | tail -n {lines}" if name == "fleet" else shown
 
 
-def server_command(user: str, *, lines: int) -> str:
+def _past(since: str) -> str:
+    if since and not _SINCE.match(since):
+        raise ConfigError(f"--since {since}: not a time", hint="for example 10m, 2h or 1d")
+    return since.replace(" ", "")
+
+
+def server_command(user: str, *, lines: int, since: str = "") -> str:
     """The log of a user's server, by its swarm service; asked on the leader."""
     if not re.fullmatch(r"[A-Za-z0-9._@+-]{1,64}", user):
         raise ConfigError(f"{user!r} is no user name")
     wanted = shlex.quote(f"label=hubdeploy.user={user}")
+    past = _past(since)
+    if past.endswith("d"):  # Docker knows no days
+        past = f"{int(past[:-1]) * 24}h"
+    limit = f"--since {past} " if past else ""
     return (
-        f"for s in $(docker service ls -q --filter {wanted}); do "
-        f'docker service ps --no-trunc "$s"; docker service logs --raw --tail {lines} "$s"; '
+        f"found=$(docker service ls -q --filter {wanted}) || exit; "
+        f'[ -n "$found" ] || {{ echo "{user} has no server" >&2; exit 1; }}; '
+        "for s in $found; do "
+        f'docker service ps --no-trunc "$s"; docker service logs --raw {limit}--tail {lines} "$s"; '
         "done 2>&1"
     )
+
+
+def fresh(before: str, now: str) -> list[str]:
+    """The lines that came between two looks at the last lines of one log."""
+    old, new = before.splitlines(), now.splitlines()
+    for gone in range(len(old) + 1):
+        rest = old[gone:]
+        if new[: len(rest)] == rest:
+            return new[len(rest) :]
+    return new
 
 
 def clean(text: str) -> str:

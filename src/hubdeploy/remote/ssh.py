@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -29,7 +29,8 @@ CONNECT = 15.0
 
 @dataclass(kw_only=True)
 class SshChannel:
-    """Commands over SSH as ``user`` with sudo.
+    """Commands over SSH as ``user`` with sudo; ``users`` names those of other images, by instance
+    id.
 
     ``host_keys(ids)`` gives the pinned key lines. ``jump`` is the machine through which those
     without a public address are reached. ``address`` tells where to dial a target directly (host,
@@ -39,6 +40,7 @@ class SshChannel:
     user: str
     key: Path | None
     host_keys: Callable[[list[str]], dict[str, str]]
+    users: Mapping[str, str] = field(default_factory=dict)
     jump: Target | None = None
     address: Callable[[Target], tuple[str, int] | None] = field(
         default=lambda t: (t.public_ip, Port.SSH) if t.public_ip else None
@@ -47,6 +49,10 @@ class SshChannel:
     port: int = Port.SSH
     """Where machines listen, seen from the jump machine."""
     name: str = field(default="ssh", init=False)
+
+    def user_of(self, instance: str) -> str:
+        """The login on a machine."""
+        return self.users.get(instance, self.user)
 
     def run(self, targets: Sequence[Target], command: str, *, deadline: float) -> list[Result]:
         """See :class:`~hubdeploy.remote.channel.Channel`."""
@@ -141,7 +147,7 @@ class SshChannel:
         try:
             client.connect(
                 target.instance_id,
-                username=self.user,
+                username=self.user_of(target.instance_id),
                 sock=sock,
                 key_filename=str(self.key) if self.key else None,
                 look_for_keys=False,
@@ -159,7 +165,7 @@ class SshChannel:
             ) from None
         except paramiko.AuthenticationException:
             raise RemoteError(
-                f"{target.label} refuses the SSH key of user {self.user}",
+                f"{target.label} refuses the SSH key of user {self.user_of(target.instance_id)}",
                 hint="`access.ssh_key` says which key the machines admit",
             ) from None
         except (paramiko.SSHException, EOFError) as error:

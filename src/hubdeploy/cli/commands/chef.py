@@ -51,6 +51,7 @@ def status(
 
 def _show(found: Overview, out: Console) -> None:
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -59,7 +60,7 @@ def _show(found: Overview, out: Console) -> None:
     for node in found.nodes:
         table.add_row(
             node.machine or f"none: {node.name}",
-            " ".join(node.run_list),
+            escape(" ".join(node.run_list)),
             node.address,
             node.converged[:16].replace("T", " ") or "never",
         )

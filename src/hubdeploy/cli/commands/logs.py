@@ -12,6 +12,7 @@ from hubdeploy.cli import options
 
 if TYPE_CHECKING:
     from hubdeploy.cli.deployment import Opened
+    from hubdeploy.remote.channel import Result
 
 EPILOG = "Example: hubdeploy logs hub --since 10m"
 POLL = 1.0
@@ -23,7 +24,7 @@ def logs(
         str,
         typer.Argument(
             help="cloud-init, boot, converge, docker, hub, proxy, nginx, fleet, swarm, chef, "
-            "workstation, user/NAME; or 'export' for an archive of all."
+            "workstation, user/NAME; a machine for all of its logs; or 'export' for an archive."
         ),
     ] = "hub",
     config: options.Config = options.DEFAULT,
@@ -43,47 +44,73 @@ def logs(
 ) -> None:
     """Show a log from the machines that have it; secrets are masked."""
     from hubdeploy.cli.deployment import open_deployment
-    from hubdeploy.cli.output import plain
+    from hubdeploy.cli.output import console, plain
     from hubdeploy.operate import logs as operate
 
     opened = open_deployment(path=config, sandbox=sandbox, profile=profile, region=region)
     if what == "export":
         texts = {
-            f"{label}/{name}.log": text
-            for name in operate.UNITS
-            for label, text in _read(opened, name, on=on, lines=5000, since=since, via=via).items()
+            f"{label}/{name}.log": result.stdout if result.ok else f"({_problem(result)})"
+            for name, unit in operate.UNITS.items()
+            for label, result in _read(
+                opened, name, on=on, lines=5000, since="" if unit.file else since, via=via
+            ).items()
         }
         output.write_bytes(operate.archive(texts))
         plain(f"{output}: {len(texts)} logs, secrets masked")
         return
     shown: dict[str, str] = {}
     while True:
-        found = _read(opened, what, on=on, lines=lines, since=since, via=via)
-        for label, text in found.items():
-            cleaned = operate.clean(text)
-            for line in _fresh(shown.get(label, ""), cleaned):
+        found = _wanted(opened, what, on=on, lines=lines, since=since, via=via)
+        for label, result in found.items():
+            if not result.ok:
+                if label not in shown:
+                    console(stderr=True).print(f"{label}: {_problem(result)}", markup=False)
+                shown.setdefault(label, "")
+                continue
+            cleaned = operate.clean(result.stdout)
+            for line in operate.fresh(shown.get(label, ""), cleaned):
                 plain(f"{label}: {line}" if len(found) > 1 else line)
             shown[label] = cleaned
         if not follow:
+            if not any(result.ok for result in found.values()):
+                raise typer.Exit(1)
             return
         time.sleep(POLL)
 
 
-def _fresh(before: str, now: str) -> list[str]:
-    """The lines of ``now`` after the last line that ``before`` had."""
-    old, new = before.splitlines(), now.splitlines()
-    if not old:
-        return new
-    for index in range(len(new) - 1, -1, -1):
-        if new[index] == old[-1]:
-            return new[index + 1 :]
-    return new
+def _problem(result: Result) -> str:
+    return result.problem or result.stderr.strip() or f"exit code {result.code}"
+
+
+def _wanted(
+    opened: Opened, what: str, *, on: str | None, lines: int, since: str, via: str | None
+) -> dict[str, Result]:
+    """By machine, or by log where ``what`` is a machine."""
+    from hubdeploy.operate import choose
+    from hubdeploy.operate import logs as operate
+    from hubdeploy.operate.status import machines
+
+    if what in operate.UNITS or what.startswith("user/"):
+        return _read(opened, what, on=on, lines=lines, since=since, via=via)
+    there = machines(aws=opened.aws, names=opened.names)
+    if what not in {name for m in there for name in (m.label, m.role, m.instance_id)}:
+        operate.command(what, lines=lines)  # says which logs there are
+    roles = {m.role for m in choose.machines(what, there)}
+    return {
+        f"{label} {name}": result
+        for name, unit in operate.UNITS.items()
+        if roles & set(unit.roles)
+        for label, result in _read(
+            opened, name, on=what, lines=lines, since="" if unit.file else since, via=via
+        ).items()
+    }
 
 
 def _read(
     opened: Opened, what: str, *, on: str | None, lines: int, since: str, via: str | None
-) -> dict[str, str]:
-    """The log's text by machine label."""
+) -> dict[str, Result]:
+    """What reading the log gave, by machine label."""
     from hubdeploy.cli.channels import channel
     from hubdeploy.config.names import Role
     from hubdeploy.errors import ConfigError
@@ -93,7 +120,7 @@ def _read(
 
     there = machines(aws=opened.aws, names=opened.names)
     if what.startswith("user/"):
-        command = operate.server_command(what.removeprefix("user/"), lines=lines)
+        command = operate.server_command(what.removeprefix("user/"), lines=lines, since=since)
         wanted = choose.machines(Role.LEADER, there)
     else:
         command = operate.command(what, lines=lines, since=since)
@@ -102,9 +129,7 @@ def _read(
         if not wanted and on:
             raise ConfigError(f"{on} has no log {what!r}")
     results = channel(opened, there, via=via).run([m.target for m in wanted], command, deadline=60)
-    return {
-        r.target.label: r.stdout if r.ok else f"({r.problem or r.stderr.strip()})" for r in results
-    }
+    return {result.target.label: result for result in results}
 
 
 def register(app: typer.Typer) -> None:

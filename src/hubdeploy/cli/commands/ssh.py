@@ -69,7 +69,6 @@ def _argv(
 
 
 def _openssh(opened: Opened, target: Machine, there: Sequence[Machine]) -> list[str]:
-    from hubdeploy.cli.channels import USER
     from hubdeploy.cli.channels import ssh as ssh_channel
     from hubdeploy.cli.deployment import state_dir
     from hubdeploy.operate.choose import jump
@@ -86,13 +85,25 @@ def _openssh(opened: Opened, target: Machine, there: Sequence[Machine]) -> list[
     argv = ["ssh", *common, "-o", f"HostKeyAlias={target.instance_id}"]
     if hop is not None:
         inner = ["ssh", *common, "-o", f"HostKeyAlias={hop.instance_id}", "-W", "%h:%p"]
-        argv += ["-o", f"ProxyCommand={' '.join(inner)} {USER}@{hop.public_ip}"]
-    return [*argv, f"{USER}@{target.public_ip or target.private_ip}"]
+        way = [*inner, f"{channel.user_of(hop.instance_id)}@{hop.public_ip}"]
+        argv += ["-o", f"ProxyCommand={' '.join(map(_quoted, way))}"]
+    user = channel.user_of(target.instance_id)
+    return [*argv, f"{user}@{target.public_ip or target.private_ip}"]
 
 
 def _options(key: Path | None, known: Path) -> list[str]:
-    out = ["-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={known}"]
+    out = [
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        f"UserKnownHostsFile={_quoted(known.as_posix())}",
+    ]
     return [*out, "-i", os.fspath(key)] if key else out
+
+
+def _quoted(word: str) -> str:
+    """For OpenSSH's own splitting into words, and for the shell that a ProxyCommand is run by."""
+    return word if " " not in word else '"' + word.replace('"', '\\"') + '"'
 
 
 def register(app: typer.Typer) -> None:
