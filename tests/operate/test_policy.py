@@ -16,6 +16,7 @@ from hubdeploy.doctor.check import run
 from hubdeploy.doctor.context import DoctorContext
 from hubdeploy.errors import AwsError
 from hubdeploy.operate import cost, policy, scale, secrets, status
+from hubdeploy.pipeline.runner import PipelineFailed
 from hubdeploy.remote.ssm import SsmChannel
 from hubdeploy.sandbox.cloud.rights.policy import evaluate
 
@@ -57,6 +58,36 @@ def test_the_policy_suffices_for_every_command(configured: Make) -> None:
     made.down(delete_files=names.deployment)
     assert made.cloud.calls.find(account=made.cloud.account)
     assert denied(made) == []
+
+
+@pytest.mark.parametrize(
+    ("sid", "action"),
+    [
+        ("MountTargetPlace", "ec2:CreateNetworkInterface"),
+        ("MountTargetInterface", "ec2:CreateNetworkInterface"),
+        ("AwsOwnRoles", "iam:CreateServiceLinkedRole"),
+    ],
+)
+def test_what_services_do_on_the_operators_behalf_has_to_be_granted(
+    configured: Make, sid: str, action: str
+) -> None:
+    made = configured(TEXT)
+    document = policy.document(made.names)
+    document["Statement"] = [each for each in document["Statement"] if each["Sid"] != sid]
+    one = replace(made, operator=made.cloud.restricted(document))
+    with pytest.raises(PipelineFailed, match=action):
+        one.up()
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [("eu-central-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")],
+)
+def test_every_arn_is_in_the_regions_partition(region: str, partition: str) -> None:
+    made = policy.document(Names(deployment="demo", region=region, account="111122223333"))
+    arns = re.findall(r"arn:([^:]*):", json.dumps(made))
+    assert arns
+    assert set(arns) == {partition}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from hubdeploy.sandbox.cloud.rights import onbehalf
 from hubdeploy.sandbox.cloud.rights.needs import Need, Unmapped, request_tags, resource_tags
 
 if TYPE_CHECKING:
@@ -277,6 +278,7 @@ def needs(cloud: Cloud, call: Call) -> list[Need]:
         context: dict[str, str | list[str]] = {"iam:PassedToService": "ec2.amazonaws.com"}
         wanted.append(Need(action="iam:PassRole", resource=arn, context=context))
     wanted.extend(_more(call, targets, given))
+    wanted.extend(onbehalf.needs(cloud, call))
     return wanted
 
 
