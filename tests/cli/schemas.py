@@ -71,6 +71,8 @@ STATUS = {
     "limits": {"type": "object"},
 }
 COST = {"type": "object", "required": ["idle", "full", "user_hour", "published", "problem"]}
+DOLLARS = {"type": ["number", "null"]}
+COST_CHANGE = obj({"idle": DOLLARS, "full": DOLLARS, "one_worker": DOLLARS, "problem": TEXT})
 FINDING = obj(
     {
         "severity": {"enum": ["ok", "warning", "error"]},
@@ -80,7 +82,15 @@ FINDING = obj(
     }
 )
 SCHEMAS: dict[str, dict[str, Any]] = {
-    "plan": obj({"schema": named("plan"), "counts": COUNTS, "changes": many(CHANGE), "cost": COST}),
+    "plan": obj(
+        {
+            "schema": named("plan"),
+            "counts": COUNTS,
+            "changes": many(CHANGE),
+            "cost": COST,
+            "cost_change": {"anyOf": [COST_CHANGE, {"type": "null"}]},
+        }
+    ),
     "up": obj(
         {
             "schema": named("up"),

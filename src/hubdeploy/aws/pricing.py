@@ -14,9 +14,13 @@ API_REGION = "us-east-1"
 """The price list API lives in few regions; this one knows the prices of all."""
 
 
+UNITS = {"hour": ("hrs", "hours", "hour"), "GB-month": ("gb-mo", "gb-month")}
+"""Our units, and how the list spells them for one service or another, in lower case."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sku:
-    """One thing that has a price. ``unit`` is what one of it is paid by: ``hour``, ``GB-month``."""
+    """One thing that has a price. ``unit`` is what one of it is paid by, a key of ``UNITS``."""
 
     name: str
     service: str
@@ -101,24 +105,29 @@ def _price(sku: Sku, aws: Aws) -> Price | None:
             MaxResults=20,
         )
     for text in answer["PriceList"]:
-        price = parse(json.loads(text) if isinstance(text, str) else text)
+        price = parse(json.loads(text) if isinstance(text, str) else text, unit=sku.unit)
         if price is not None:
             return price
     return None
 
 
-def parse(product: dict[str, Any]) -> Price | None:
-    """The on-demand price of one product of the list, or None if it has none above zero."""
+def parse(product: dict[str, Any], *, unit: str) -> Price | None:
+    """The on-demand price of one product of the list by ``unit`` (a key of ``UNITS``).
+
+    None if it has none above zero. A price by anything else (a request, a second) would be taken
+    for the wrong amount.
+    """
     for term in product.get("terms", {}).get("OnDemand", {}).values():
         for dimension in term.get("priceDimensions", {}).values():
             try:
                 dollars = float(dimension["pricePerUnit"]["USD"])
             except (KeyError, ValueError):
                 continue
-            if dollars > 0:
+            spelled = str(dimension.get("unit", ""))
+            if dollars > 0 and spelled.lower() in UNITS[unit]:
                 return Price(
                     dollars=dollars,
-                    unit=str(dimension.get("unit", "")),
+                    unit=spelled,
                     published=str(product.get("publicationDate", "")),
                 )
     return None

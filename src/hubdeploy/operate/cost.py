@@ -1,7 +1,7 @@
 """An estimate of what a configuration costs: idle, full, and for an hour of one user.
 
-What is counted stands in :func:`parts`; traffic, requests, logs and backups depend on use and are
-left out, which the estimate says.
+What is counted stands in :func:`always` and :func:`worker`; traffic, requests, logs and backups
+depend on use and are left out, which the estimate says.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from hubdeploy.errors import AwsError
 HOURS = 730
 """Hours in a month, as AWS counts."""
 GB = 1 << 30
+REHEARSAL = (
+    "  In the sandbox: estimated for the rehearsal's smaller machines, at made-up prices. "
+    "The configuration's own costs are what `plan` without --sandbox says."
+)
 LEFT_OUT = "traffic, requests, logs, backups, users' files"
 
 
@@ -39,15 +43,18 @@ class Part:
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """US dollars an hour. ``problem`` says why there are no figures, ``missing`` what of it has no
-    price; ``published`` is the date of the price list."""
+    price; ``published`` is the date of the oldest price list that a figure comes from;
+    ``assumed`` is what the figures take for granted."""
 
     idle: float | None = None
     full: float | None = None
+    one_worker: float | None = None
     user_hour: float | None = None
     files_gb_month: float | None = None
     published: str = ""
     missing: tuple[str, ...] = ()
     problem: str = ""
+    assumed: str = ""
 
     def lines(self) -> list[str]:
         """What people read."""
@@ -59,6 +66,8 @@ class Estimate:
         ]
         if self.user_hour is not None:
             out.append(f"  ${self.user_hour:.3f} for a user's hour; left out: {LEFT_OUT}.")
+        if self.assumed:
+            out.append(f"  {self.assumed}")
         if self.missing:
             out.append(f"  No price found for: {', '.join(self.missing)}.")
         return out
@@ -93,6 +102,20 @@ def worker(config: Config) -> list[Part]:
     return parts
 
 
+def assumed(config: Config) -> str:
+    """What the workers are taken to be where the configuration leaves it open; else empty."""
+    kind, *others = config.worker_types
+    spot = config.workers.spot_share
+    why = []
+    if spot:
+        why.append(f"spot instances ({spot} %) cost less")
+    if others:
+        why.append(f"{', '.join(others)} may cost more or less")
+    if not why:
+        return ""
+    return f"Every worker is counted as {kind} at the on-demand price; {'; '.join(why)}."
+
+
 def estimate(config: Config, *, prices: dict[str, Price], places: int) -> Estimate:
     """From prices by name; ``places`` is how many users one worker holds."""
     fixed = [part.hourly(prices) for part in always(config)]
@@ -106,10 +129,12 @@ def estimate(config: Config, *, prices: dict[str, Price], places: int) -> Estima
     return Estimate(
         idle=base + config.workers.min_nodes * one,
         full=base + config.workers.max_nodes * one,
+        one_worker=one,
         user_hour=one / places if places else None,
         files_gb_month=files.dollars if files else None,
-        published=max((p.published for p in prices.values()), default=""),
+        published=min((p.published for p in prices.values() if p.published), default=""),
         missing=missing,
+        assumed=assumed(config),
     )
 
 

@@ -29,7 +29,7 @@ def plan(
     from hubdeploy.cli.deployment import open_deployment
     from hubdeploy.cli.output import console, emit
     from hubdeploy.cli.views import plan_dict, show_plan
-    from hubdeploy.operate import cost
+    from hubdeploy.operate import cost, costchange
     from hubdeploy.pipeline import runner
     from hubdeploy.steps import all_steps
 
@@ -44,12 +44,24 @@ def plan(
     )
     outcome = runner.plan(all_steps(opened.context(planning=True)))
     estimate = cost.read(opened.config, aws=opened.aws)
+    change = costchange.read(opened.config, estimate, aws=opened.aws, names=opened.names)
     if as_json:
-        emit("plan", {**plan_dict(outcome), "cost": asdict(estimate)})
+        emit(
+            "plan",
+            {
+                **plan_dict(outcome),
+                "cost": asdict(estimate),
+                "cost_change": asdict(change) if change else None,
+            },
+        )
     else:
         out = console()
         show_plan(outcome, out)
-        for line in estimate.lines():
+        for line in (
+            *estimate.lines(),
+            *(change.lines() if change else ()),
+            *((cost.REHEARSAL,) if opened.sandbox else ()),
+        ):
             out.print(line, markup=False, soft_wrap=True)
     if detailed_exitcode and outcome.mutations:
         raise typer.Exit(2)

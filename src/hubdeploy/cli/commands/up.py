@@ -98,6 +98,7 @@ def _agree(opened: Opened, planned: object, *, yes: bool, replace: bool, quiet: 
     disrupting = [change for change in planned.mutations if change.disrupts]
     if not quiet:
         show_plan(planned, console(stderr=True))
+        _costs(opened, console(stderr=True))
     if not planned.mutations:
         return
     if yes:
@@ -111,6 +112,17 @@ def _agree(opened: Opened, planned: object, *, yes: bool, replace: bool, quiet: 
     where = "the sandbox" if opened.sandbox else f"account {opened.names.account}"
     if not confirm(f"{summary(planned)} in {where}. Go on?"):
         raise HubdeployError("nothing was changed", hint="answer y to go on")
+
+
+def _costs(opened: Opened, out: Console) -> None:
+    """What is agreed to: the difference where something stands, else the whole."""
+    from hubdeploy.operate import cost, costchange
+
+    estimate = cost.read(opened.config, aws=opened.aws)
+    change = costchange.read(opened.config, estimate, aws=opened.aws, names=opened.names)
+    lines = estimate.lines() if change is None else change.lines()
+    for line in (*lines, *((cost.REHEARSAL,) if opened.sandbox else ())):
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def _result(opened: Opened, now: Status, out: Console, *, changed: bool, seconds: float) -> None:
