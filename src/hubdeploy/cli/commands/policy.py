@@ -15,6 +15,7 @@ EPILOG = "Example: hubdeploy policy --account 111122223333 > policy.json"
 
 def policy(
     config: options.Config = options.DEFAULT,
+    sandbox: options.Sandbox = False,
     account: Annotated[
         str | None, typer.Option("--account", help="Account number; default: the credentials'.")
     ] = None,
@@ -33,11 +34,13 @@ def policy(
     from hubdeploy.config.names import Names
     from hubdeploy.errors import ConfigError
     from hubdeploy.operate.policy import document
+    from hubdeploy.sandbox.adapt import ACCOUNT
 
     loaded = load(config)
     if account is not None and not (account.isdigit() and len(account) == 12):
         raise ConfigError(f"--account {account}: not an account number", hint="twelve digits")
-    number = account or Aws(region=loaded.region, profile=profile).account
+    # the rehearsal's account has a number of its own; it need not be running for this
+    number = account or (ACCOUNT if sandbox else Aws(region=loaded.region, profile=profile).account)
     names = Names(deployment=loaded.name, region=loaded.region, account=number)
     made = document(names, boundary=boundary or loaded.permissions_boundary, files=not keep_files)
     sys.stdout.write(json.dumps(made, indent=2) + "\n")
