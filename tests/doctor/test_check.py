@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +18,28 @@ from hubdeploy.doctor.context import DoctorContext
 from hubdeploy.errors import AwsError, ConfigError
 from hubdeploy.pipeline.step import Finding, Severity
 from hubdeploy.remote.ssm import SsmChannel
+
+LEFT_BEHIND = """
+import time
+from hubdeploy.doctor.check import Check, Stage, run
+
+class Slow(Check):
+    name, title, stage, deadline = "test.slow", "Never ends", Stage.ALWAYS, 0.2
+
+    def find(self):
+        time.sleep(120)
+        return []
+
+(report,) = run([Slow(None)])
+print(report.late, report.findings[0].message)
+"""
+
+
+def test_a_check_that_is_left_behind_does_not_hold_the_command_up() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LEFT_BEHIND], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout == "True did not finish within 0 s\n"
 
 
 @pytest.fixture
