@@ -132,6 +132,21 @@ def test_a_machine_means_all_of_its_logs_and_what_cannot_be_read_is_an_error(
     assert "no log is called 'laeder'" in unknown.stderr
 
 
+def test_a_stand_in_on_this_machine_is_not_taken_for_aws(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(terminal.folder / "state"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    ran = subprocess.run(
+        [HUBDEPLOY, "plan"], cwd=terminal.folder, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode in (1, 2)
+    assert "http://127.0.0.1:1, which is no AWS" in ran.stderr
+    assert "--sandbox" in ran.stderr
+
+
 def test_simulated_machines_have_no_chef_server_to_ask_and_it_says_so(terminal: Terminal) -> None:
     ran = terminal("chef", "status")
     assert ran.returncode == 1

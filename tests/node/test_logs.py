@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubdeploy.config.names import Role
-from hubdeploy.node.logs import Event, Shipper, batches, event_of, unit_of
+from hubdeploy.node.logs import Event, Shipper, _lines, batches, event_of, unit_of
 from tests.plugins.deployment import Site
 
 
@@ -75,6 +76,18 @@ def test_lines_arrive_in_the_instances_stream(site: Site) -> None:
         logGroupName=site.names.log_group("hub"), logStreamName="i-0a", startFromHead=True
     )
     assert [one["message"] for one in found["events"]] == ["one", "two", "three"]
+
+
+def test_all_lines_of_a_burst_are_seen_at_once() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as stream:
+        lines = _lines(stream, 0.2)
+        os.write(writing, b"one\ntwo\nthree\nhalf a")
+        assert [next(lines) for _ in range(4)] == ["one", "two", "three", None]
+        os.write(writing, b" line\n")
+        assert next(lines) == "half a line"
+        os.close(writing)
+        assert list(lines) == []
 
 
 def test_a_group_that_is_gone_holds_up_no_other(site: Site) -> None:

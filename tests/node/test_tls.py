@@ -225,6 +225,8 @@ def test_the_http_challenge_waits_for_name_and_listener(
     tls.ensure(leader)
     assert "notebooks.invalid does not resolve yet" in tls.note(leader)["why"]
     assert certbot.calls == []
+    # nobody was asked, so nothing is gained by waiting
+    assert not tls.in_place(leader)
 
 
 def test_a_worker_may_not_read_the_kept_certificate(site: Site, leader: Cloud) -> None:

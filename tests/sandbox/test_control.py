@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,6 +104,35 @@ def test_the_kept_file_system_is_there_again_under_its_id_and_tags() -> None:
     control.stop(NAME, keep_files=False)
     aws = _aws(control.start(NAME, machines="simulated"))
     assert aws.call("efs", "describe_file_systems")["FileSystems"] == []
+
+
+def test_a_crash_loses_no_file_system() -> None:
+    first = control.start(NAME, machines="simulated")
+    made = _aws(first).call("efs", "create_file_system", CreationToken="files", Encrypted=True)
+    record = first.directory / kept.RECORD
+    deadline = time.monotonic() + 20
+    while not record.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.kill(first.pid, signal.SIGKILL)
+    os.waitpid(first.pid, 0)
+    control.sweep(NAME)
+    aws = _aws(control.start(NAME, machines="simulated"))
+    (found,) = aws.call("efs", "describe_file_systems")["FileSystems"]
+    assert found["FileSystemId"] == made["FileSystemId"]
+
+
+def test_a_state_that_names_an_endpoint_elsewhere_is_refused() -> None:
+    sandbox = control.start(NAME, machines="simulated")
+    path = sandbox.directory / "state.json"
+    state = path.read_text()
+    real = json.loads(state) | {"endpoint_url": "https://ec2.eu-central-1.amazonaws.com"}
+    path.write_text(json.dumps(real))
+    try:
+        with pytest.raises(SandboxError, match="does not use the endpoint"):
+            control.find(NAME)
+    finally:
+        path.write_text(state)
 
 
 def test_a_volume_that_is_marked_as_kept_and_secrets_are_there_again_and_others_are_not() -> None:

@@ -90,6 +90,7 @@ def open_deployment(
     log_file = _log_to(config.name)
     if not sandbox:
         aws = Aws(region=config.region, profile=profile)
+        _refuse_sandbox(aws)
         running = None
     else:
         from hubdeploy.sandbox import control
@@ -115,6 +116,20 @@ def open_deployment(
     return Opened(
         path=path, config=config, aws=aws, names=names, sandbox=running, log_file=log_file
     )
+
+
+def _refuse_sandbox(aws: Aws) -> None:
+    """AWS_ENDPOINT_URL (or a profile) may lead to a stand-in on this machine."""
+    from urllib.parse import urlsplit
+
+    for service in ("sts", "ec2"):
+        url = str(aws.client(service).meta.endpoint_url)
+        host = urlsplit(url).hostname or ""
+        if host == "localhost" or host.startswith("127.") or host == "::1":
+            raise ConfigError(
+                f"the endpoint of AWS is {url}, which is no AWS",
+                hint="unset AWS_ENDPOINT_URL, or use --sandbox",
+            )
 
 
 def state_dir() -> Path:

@@ -219,7 +219,9 @@ class Storage(Section):
         pattern=r"^fs-[0-9a-f]{8,}$",
     )
     tls: bool = setting(
-        True, describe="Encrypt file system traffic (amazon-efs-utils).", change=Change.WORKERS
+        True,
+        describe="Encrypt file system traffic (TLS by stunnel, as EFS's own mount helper does).",
+        change=Change.WORKERS,
     )
 
 

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hubdeploy.config.names import Phase, Role
-from hubdeploy.errors import HubdeployError
+from hubdeploy.errors import AwsError, HubdeployError
 from hubdeploy.node import phases, system
 from hubdeploy.node.aws import Cloud
+from hubdeploy.node.waiting import patiently
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +143,14 @@ def _record(cloud: Cloud, done: list[str]) -> None:
     system.write(cloud.machine.state("boot.json"), json.dumps(data))
 
 
+def _tell(cloud: Cloud, stage: Stage) -> None:
+    """A phase on the way that cannot be written does not end the boot."""
+    try:
+        phases.put(cloud, stage.phase, stage.name)
+    except AwsError as error:
+        log.warning("phase %s could not be written: %s", stage.phase, error)
+
+
 def boot(cloud: Cloud, todo: list[Stage] | None = None) -> None:
     """Go through the stages; the phase says where, and at the end ``ready`` or ``failed``.
 
@@ -155,7 +164,7 @@ def boot(cloud: Cloud, todo: list[Stage] | None = None) -> None:
             if stage.once and stage.name in done:
                 continue
             if shown != (stage.phase, stage.name):
-                phases.put(cloud, stage.phase, stage.name)
+                _tell(cloud, stage)
                 shown = (stage.phase, stage.name)
             try:
                 stage.action(cloud)
@@ -173,4 +182,5 @@ def boot(cloud: Cloud, todo: list[Stage] | None = None) -> None:
             if stage.name not in done:
                 done.append(stage.name)
                 _record(cloud, done)
-        phases.put(cloud, Phase.READY)
+        # who waits for it would wait for ever: many machines at once meet SSM's limit
+        patiently(lambda: phases.put(cloud, Phase.READY), on=(AwsError,), seconds=600)

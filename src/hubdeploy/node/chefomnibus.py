@@ -64,9 +64,14 @@ class Omnibus:
         chefserver.wait_until_it_answers(self._cloud, self.url())
 
     def actors(self, *, admin: Actor | None, validator: Actor | None) -> tuple[Actor, Actor]:
-        good_admin = admin if chefserver.works(self._cloud, admin, self.url()) else None
-        good_validator = validator if chefserver.works(self._cloud, validator, self.url()) else None
-        if not self._has_organisation():
+        good_admin = good_validator = None
+        if self._has_organisation():
+            good_admin = admin if chefserver.works(self._cloud, admin, self.url()) else None
+            good_validator = (
+                validator if chefserver.works(self._cloud, validator, self.url()) else None
+            )
+        else:
+            # a new server: it answers 404 for whatever key, and knows none of before
             good_validator = self._create_organisation()
         if good_admin is None:
             good_admin = self._create_admin()

@@ -125,9 +125,13 @@ def install(cloud: Cloud, server: Flavour | None = None) -> None:
 
 
 def restore(cloud: Cloud, server: Flavour | None = None) -> bool:
-    """Load the newest backup, if there is one and the server has no data yet."""
+    """Load the newest backup, if there is one and the server has no data yet.
+
+    A restore that was cut short is done again: the server may hold some of it by then.
+    """
     server = server or flavour(cloud)
-    if not server.is_empty():
+    under_way = cloud.machine.state("chef-restoring")
+    if not (server.is_empty() or under_way.exists()):
         return False
     keys = cloud.keys_below(f"{Key.CHEF_BACKUP}/")
     if not keys:
@@ -135,7 +139,10 @@ def restore(cloud: Cloud, server: Flavour | None = None) -> bool:
     file = cloud.machine.state("chef-restore.tar.gz")
     try:
         cloud.download(keys[-1], file)
+        under_way.parent.mkdir(parents=True, exist_ok=True)
+        under_way.touch()
         server.load(file)
+        under_way.unlink()
     finally:
         file.unlink(missing_ok=True)
     log.info("restored from %s", keys[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import selectors
 import subprocess
@@ -152,27 +153,31 @@ class Shipper:
 # ------------------------------------------------------------------------------- following
 
 
-def _follow(cursor: Path) -> subprocess.Popen[str]:
+def _follow(cursor: Path) -> subprocess.Popen[bytes]:
     command = ["journalctl", "--output=json", "--follow", "--no-pager"]
     kept = cursor.read_text().strip() if cursor.is_file() else ""
     command.append(f"--after-cursor={kept}" if kept else "--lines=all")
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, errors="replace"
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, bufsize=0)
 
 
-def _lines(stream: IO[str], seconds: float) -> Iterator[str | None]:
-    """Lines as they come; None whenever ``seconds`` pass without one."""
+def _lines(stream: IO[bytes], seconds: float) -> Iterator[str | None]:
+    """Lines as they come; None whenever ``seconds`` pass without one.
+
+    Read without a buffer of Python's: lines in it are not seen by the selector, and the end of a
+    burst would wait for the next one.
+    """
+    rest = b""
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while True:
             if not selector.select(seconds):
                 yield None
                 continue
-            line = stream.readline()
-            if not line:
+            block = os.read(stream.fileno(), 1 << 16)
+            if not block:
                 return
-            yield line
+            *lines, rest = (rest + block).split(b"\n")
+            yield from (line.decode(errors="replace") for line in lines)
 
 
 def ship(cloud: Cloud) -> None:

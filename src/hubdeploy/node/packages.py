@@ -7,6 +7,7 @@ and then kept in the deployment's bucket. Only the Chef server and the workstati
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import logging
 import platform
@@ -21,6 +22,8 @@ from hubdeploy.errors import HubdeployError
 from hubdeploy.node import system
 from hubdeploy.node.aws import Cloud
 from hubdeploy.node.waiting import patiently
+
+CUT_OFF = (OSError, http.client.HTTPException)
 
 log = logging.getLogger(__name__)
 
@@ -118,11 +121,11 @@ def offer(package: Package, where: Platform, *, publisher: str = "") -> Offer:
     try:
         said = patiently(
             lambda: json.loads(_http(url, accept="application/json")),
-            on=(OSError, ValueError),
+            on=(*CUT_OFF, ValueError),
             seconds=300,
         )
         return Offer(url=said["url"], sha256=said["sha256"])
-    except (OSError, ValueError, KeyError) as error:
+    except (*CUT_OFF, ValueError, KeyError) as error:
         raise HubdeployError(
             f"{package.product} {package.version} for {where.name} {where.version} "
             f"{where.machine} cannot be had from its publisher: {error}",
@@ -160,7 +163,7 @@ def fetch(
     there = offer(package, where, publisher=publisher)
     wanted = package.sha256 or there.sha256
     log.info("downloading %s", there.url)
-    body = patiently(lambda: _http(there.url), on=(OSError,), seconds=900)
+    body = patiently(lambda: _http(there.url), on=CUT_OFF, seconds=900)
     system.write(file, _checked(body, wanted, there.url))
     if cloud.machine.role in (Role.CHEF, Role.WORKSTATION):
         cloud.put_object(key, body)
@@ -174,4 +177,4 @@ def install(file: Path) -> None:
     Raises:
         CommandError: dpkg refused it.
     """
-    system.run(["dpkg", "--install", str(file)], timeout=1800)
+    system.dpkg("--install", str(file))

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hubdeploy.errors import HubdeployError
+from hubdeploy.node.waiting import patiently
 
 log = logging.getLogger(__name__)
 
@@ -141,9 +142,39 @@ def apt_install(root: Path, *packages: str) -> None:
     if not missing or not is_running(root):
         return
     apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]
-    run(["dpkg", "--configure", "-a"], timeout=600)
-    run([*apt, "update"], timeout=600)
+    dpkg("--configure", "-a")
+    # the lock of the lists knows no waiting, and mirrors fail in passing
+    patiently(lambda: run([*apt, "update"], timeout=600), on=(CommandError,), seconds=300)
     run([*apt, "install", "--no-install-recommends", *missing], timeout=1800)
+
+
+class _Locked(Exception):
+    """Another installation is at work; holds what dpkg said."""
+
+    def __init__(self, error: CommandError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def dpkg(*words: str) -> None:
+    """Run dpkg, patient with its lock: unlike apt it does not wait for that itself.
+
+    Raises:
+        CommandError: dpkg refused, or the lock was held for ten minutes.
+    """
+
+    def once() -> None:
+        try:
+            run(["dpkg", *words], timeout=1800)
+        except CommandError as error:
+            if "lock" in f"{error} {error.output}":
+                raise _Locked(error) from error
+            raise
+
+    try:
+        patiently(once, on=(_Locked,), seconds=600)
+    except _Locked as locked:
+        raise locked.error from None
 
 
 def _installed(package: str) -> bool:

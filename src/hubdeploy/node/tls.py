@@ -217,17 +217,21 @@ def _letsencrypt(cloud: Cloud, settings: Settings, kind: str) -> Bundle:
     return bundle
 
 
+class NotYet(HubdeployError):
+    """The CA was not asked: it could not have come. To be tried again at once."""
+
+
 def _reachable(host: str) -> None:
     """The CA will come to port 80 of that name: does the name exist, and does anybody listen?"""
     try:
         socket.getaddrinfo(host, 80)
     except OSError as error:
-        raise HubdeployError(f"{host} does not resolve yet ({error})") from error
+        raise NotYet(f"{host} does not resolve yet ({error})") from error
     try:
         with socket.create_connection(("127.0.0.1", 80), timeout=5):
             pass
     except OSError as error:
-        raise HubdeployError("nginx does not listen on port 80 yet") from error
+        raise NotYet("nginx does not listen on port 80 yet") from error
 
 
 # ------------------------------------------------------------------------------------ verbs
@@ -287,6 +291,7 @@ def ensure(cloud: Cloud, *, renew: bool = False) -> bool:
         shown = found if usable and found is not None else _self_signed(cloud, host)
         why = f"{error} {error.hint}".strip()
         log.warning("a %s certificate is shown instead of %s: %s", shown.kind, kind, why)
-        again = (datetime.now(UTC) + _AGAIN).isoformat(timespec="seconds")
+        pause = timedelta(0) if isinstance(error, NotYet) else _AGAIN
+        again = (datetime.now(UTC) + pause).isoformat(timespec="seconds")
         return _install(cloud, shown, wanted=kind, why=why, again=again)
     return _install(cloud, bundle, wanted=kind)

@@ -143,6 +143,7 @@ def find(name: str) -> Sandbox | None:
         raise SandboxError(f"the state of sandbox {name} cannot be read: {error}") from error
     if not _is_server(int(state["pid"]), name):
         return None
+    refuse_real_aws(state["endpoint_url"])
     return Sandbox(
         name=name,
         kind=state["kind"],
@@ -371,20 +372,26 @@ def _lives(name: str) -> bool:
     )
 
 
-def sweep(name: str = "") -> list[str]:
+def sweep(name: str = "", *, delete_files: bool = False) -> list[str]:
     """Remove what crashed sandboxes left, found by their state and labels; what was removed.
 
-    The one called *name* is found by its labels alone, also when its state is lost.
+    The one called *name* is found by its labels alone, also when its state is lost. Users' files
+    stay, but for those of *name* with *delete_files*.
     """
     removed: list[str] = []
     if name and not directory_of(name).exists() and not _lives(name):
-        removed += _remove_containers(name, directory_of(name), unknown=True)
+        spared = frozenset[str]() if delete_files else frozenset({"efs"})
+        removed += _remove_containers(name, directory_of(name), spared=spared, unknown=True)
     if not root().exists():
         return removed
     for directory in sorted(root().iterdir()):
         if not directory.is_dir() or find(directory.name) is not None:
             continue
         with _locked(directory):
+            if find(directory.name) is not None:
+                continue  # it was only just starting
+            if delete_files and directory.name == name:
+                (directory / kept.RECORD).unlink(missing_ok=True)
             spared = kept.parts(directory / kept.RECORD)
             removed += _remove_containers(directory.name, directory, spared=spared)
             _stop_engine(directory)

@@ -36,6 +36,10 @@ ACCOUNT = "123456789012"
 """The embedded AWS's only account."""
 
 
+NOTE_EVERY = 2.0
+"""Seconds after which a new file system is recorded, should this process be killed."""
+
+
 class Server:
     """One sandbox: cloud, machines, and the thread between them."""
 
@@ -79,7 +83,8 @@ class Server:
         os.write(ready, b"ready\n")
         os.close(ready)
         threading.Thread(target=warm_up, daemon=True).start()
-        self.stopping.wait()
+        while not self.stopping.wait(NOTE_EVERY):
+            kept.note_files(self.cloud, ACCOUNT, self.directory / kept.RECORD)
         log.info("stopping")
         self.follower.close()
         record = self.directory / kept.RECORD

@@ -253,6 +253,10 @@ def test_down_ends_a_rehearsal_whose_state_is_lost(
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert f"network {lost.name}-vpc" in ran.stdout
+    # users' files go by name only
+    assert cleanup.leftovers(lab.client, sandbox=lost.name) == [f"volume {lost.name}-efs"]
+    command += ["--delete-files", lost.name]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
     assert cleanup.leftovers(lab.client, sandbox=lost.name) == []
 
 

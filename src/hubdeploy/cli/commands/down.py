@@ -51,7 +51,7 @@ def down(
     if sandbox and (name := _crashed(config)):
         from hubdeploy.sandbox import control
 
-        swept = control.sweep(name)
+        swept = control.sweep(name, delete_files=delete_files == name)
         _say_swept(swept, as_json=as_json)
         return
     opened = open_deployment(path=config, sandbox=sandbox, profile=profile, region=region)

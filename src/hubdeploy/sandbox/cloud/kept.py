@@ -30,11 +30,36 @@ def keep(cloud: Cloud, account: str, path: Path) -> int:
         for _, region in [site for site in cloud.sites() if site[0] == account]
         for record in _Site(cloud, account, region).records()
     ]
-    path.unlink(missing_ok=True)
     if records:
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(records, indent=1))
+        _write(path, records)
+    else:
+        path.unlink(missing_ok=True)
     return len(records)
+
+
+def note_files(cloud: Cloud, account: str, path: Path) -> None:
+    """Record file systems as soon as they are there: a server that crashes records nothing.
+
+    Only adds. What else is recorded stays until the orderly end, when all is written anew.
+    """
+    known = read(path)
+    ids = {record["id"] for record in known}
+    found = [
+        record
+        for _, region in [site for site in cloud.sites() if site[0] == account]
+        for record in _Site(cloud, account, region).files()
+        if record["id"] not in ids
+    ]
+    if found:
+        _write(path, [*known, *found])
+
+
+def _write(path: Path, records: list[dict[str, Any]]) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    fresh.touch(mode=0o600)
+    fresh.write_text(json.dumps(records, indent=1))
+    fresh.replace(path)
 
 
 def restore(cloud: Cloud, account: str, path: Path) -> int:
@@ -68,12 +93,15 @@ class _Site:
             service, action, params, region=self._region, credentials=operator
         )
 
+    def files(self) -> list[dict[str, Any]]:
+        found = self._call("efs", "DescribeFileSystems", {})["FileSystems"]
+        return [self._record("files", f["FileSystemId"], f, _FILES) for f in found]
+
     def records(self) -> list[dict[str, Any]]:
-        files = self._call("efs", "DescribeFileSystems", {})["FileSystems"]
         filters = [{"Name": "tag-key", "Values": [TAG_KEEP]}]
         volumes = self._call("ec2", "DescribeVolumes", {"Filters": filters})["Volumes"]
         return [
-            *(self._record("files", f["FileSystemId"], f, _FILES) for f in files),
+            *self.files(),
             *(self._record("volume", v["VolumeId"], v, (*_VOLUME, "Tags")) for v in volumes),
             *(self._record("parameter", p["Name"], p, _PARAMETER) for p in self._secrets()),
         ]

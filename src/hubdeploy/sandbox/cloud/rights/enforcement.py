@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def last_accessed(cloud: Cloud, account: str) -> set[str]:
+    """Actions that were allowed to people (not to roles) so far, as IAM's access advisor has them;
+    those included that a service took on the caller's behalf."""
+    return cloud.store(account, "aws", "last-accessed", set)
+
+
 def enforce(cloud: Cloud, call: Call) -> None:
     """Raise AWS's refusal unless the caller's policies allow all that the call needs."""
     if cloud.settings.unlimited_rights:
@@ -49,6 +55,8 @@ def enforce(cloud: Cloud, call: Call) -> None:
         if not decision.allowed:
             log.warning("%s may not %s on %s (%s)", who.arn, need.action, need.resource, call.name)
             raise refusal(call, need.action, need.resource, explicit=decision.effect[0] == "e")
+    if not who.role:
+        last_accessed(cloud, call.account).update(need.action for need in wanted)
 
 
 def refusal(call: Call, action: str, resource: str, *, explicit: bool = False) -> AwsFault:

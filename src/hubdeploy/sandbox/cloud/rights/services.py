@@ -164,6 +164,8 @@ def _log_group(_cloud: Cloud, call: Call) -> list[Target]:
 
 
 def _alarm(_cloud: Cloud, call: Call) -> list[Target]:
+    if call.params.get("ResourceARN"):
+        return [(call.params["ResourceARN"], {})]
     names = call.params.get("AlarmNames") or []
     name = call.params.get("AlarmName")
     names = [*names, name] if name else names
@@ -270,6 +272,8 @@ def needs(cloud: Cloud, call: Call) -> list[Need]:
     given = request_tags(_given(call.params))
     if call.name == "cloudwatch:PutMetricData":
         given["cloudwatch:namespace"] = call.params["Namespace"]
+    given_tags = given
+    given = given | _bound(cloud, call)
     wanted = [
         Need(action=action, resource=arn, context=given | resource_tags(tags, *_tag_prefix(call)))
         for arn, tags in targets
@@ -277,9 +281,21 @@ def needs(cloud: Cloud, call: Call) -> list[Need]:
     for arn in _passed(cloud, call):
         context: dict[str, str | list[str]] = {"iam:PassedToService": "ec2.amazonaws.com"}
         wanted.append(Need(action="iam:PassRole", resource=arn, context=context))
-    wanted.extend(_more(call, targets, given))
+    wanted.extend(_more(call, targets, given_tags))
     wanted.extend(onbehalf.needs(cloud, call))
     return wanted
+
+
+def _bound(cloud: Cloud, call: Call) -> dict[str, str | list[str]]:
+    """The boundary that a role is given, or has already where its policies are changed."""
+    if call.service != "iam" or not call.params.get("RoleName"):
+        return {}
+    found = call.params.get("PermissionsBoundary")
+    if not found and call.operation in ("PutRolePolicy", "DeleteRolePolicy", "AttachRolePolicy"):
+        roles = cloud.backend("iam", call.account, "aws").roles.values()
+        name = call.params["RoleName"]
+        found = next((r.permissions_boundary_arn for r in roles if r.name == name), None)
+    return {"iam:PermissionsBoundary": str(found)} if found else {}
 
 
 def _more(call: Call, targets: list[Target], given: dict[str, str | list[str]]) -> list[Need]:

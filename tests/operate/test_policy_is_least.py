@@ -1,0 +1,137 @@
+"""Two whole lives of deployments under the policy: it suffices, and all of it is needed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.plugins.aws import CloudAccount
+from tests.plugins.standing import TEXT, Standing
+
+from hubdeploy.config.load import parse
+from hubdeploy.config.names import Role
+from hubdeploy.doctor import all_checks
+from hubdeploy.doctor.check import run
+from hubdeploy.doctor.context import DoctorContext
+from hubdeploy.operate import cost, costchange, policy, scale, secrets, status
+from hubdeploy.operate.logs import command
+from hubdeploy.remote.ssm import SsmChannel
+from hubdeploy.sandbox.cloud.rights.enforcement import last_accessed
+
+Make = Callable[[str], Standing]
+pytestmark = pytest.mark.timeout(120)
+
+CHANGED = """
+instance_types = ["m6i.xlarge", "m5.xlarge"]
+disk = "80G"
+[leader]
+instance_type = "t3.large"
+state_disk = "40G"
+[storage]
+throughput = "bursting"
+backups = false
+cold_after_days = 0
+[access]
+operator_cidrs = ["203.0.113.7/32"]
+[[hub.profiles]]
+name = "large"
+title = "Large"
+instance_type = "r6i.xlarge"
+"""
+OTHER = """
+name = "other"
+region = "eu-central-1"
+domain = "lab.example.org"
+permissions_boundary = "BOUNDARY"
+[chef]
+distribution = "goiardi"
+[network]
+egress = "public"
+[storage]
+keep = "files-and-hub"
+[workers]
+spot_share = 50
+"""
+ONLY_SOMETIMES: dict[str, str] = {}
+"""Granted actions that neither life calls, and why they are needed."""
+
+
+def limited(made: Standing) -> Standing:
+    boundary = made.config.permissions_boundary
+    document = policy.document(made.names, boundary=boundary)
+    return replace(made, operator=made.cloud.restricted(document))
+
+
+def everyday(made: Standing) -> None:
+    """What an operator does with a deployment that stands."""
+    aws, names = made.aws, made.names
+    made.plan()
+    estimate = cost.read(made.config, aws=aws)
+    costchange.read(made.config, estimate, aws=aws, names=names)
+    before = scale.current(aws=aws, names=names)
+    scale.scale(scale.wanted(before, max_nodes=12), aws=aws, names=names)
+    secrets.store("hub/shared-password", "open sesame", aws=aws, names=names)
+    channel = SsmChannel(aws=aws, bucket=names.bucket, every=0.2)
+    machines = status.machines(aws=aws, names=names)
+    results = channel.run([m.target for m in machines], command("boot", lines=5), deadline=10)
+    assert len(results) == len(machines)
+    chef = next(m for m in machines if m.role == Role.CHEF)
+    session = aws.call(
+        "ssm",
+        "start_session",
+        Target=chef.instance_id,
+        DocumentName="AWS-StartPortForwardingSession",
+        Parameters={"portNumber": ["443"]},
+    )
+    aws.call("ssm", "terminate_session", SessionId=session["SessionId"])
+    ctx = DoctorContext(config=made.config, names=names, aws=aws, channel=channel)
+    run([check(ctx) for check in all_checks() if not check.name.startswith(("spawn", "hub.image"))])
+
+
+def denied(made: Standing) -> list[str]:
+    return sorted(
+        {
+            f"{call.name}: {call.error}"
+            for call in made.cloud.calls.find(account=made.cloud.account)
+            if re.search("Denied|Unauthorized", call.error or "")
+        }
+    )
+
+
+def test_the_policy_suffices_for_changes_and_for_every_way_of_deploying(
+    configured: Make, cloud: CloudAccount
+) -> None:
+    first = limited(configured(TEXT))
+    first.up()
+    everyday(first)
+    config = parse('tags = {team = "science"}\n' + TEXT + CHANGED)
+    changed = replace(first, config=config)
+    assert changed.up().mutations
+    assert changed.plan().mutations == []
+    changed.down(delete_files=changed.names.deployment)
+    assert denied(first) == []
+
+    cloud.client("route53").create_hosted_zone(Name="example.org", CallerReference="x")
+    allowed: dict[str, Any] = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+    }
+    boundary = cloud.client("iam").create_policy(
+        PolicyName="bound", PolicyDocument=json.dumps(allowed)
+    )["Policy"]["Arn"]
+    second = limited(configured(OTHER.replace("BOUNDARY", boundary)))
+    second.up()
+    second.down()
+    second.up()
+    second.down(delete_files=second.names.deployment)
+    assert denied(second) == []
+
+    used = last_accessed(cloud.cloud, cloud.account)
+    named = {action for action in policy.actions(first.names) if "*" not in action}
+    print("UNUSED", sorted(named - used))
+    assert sorted(named - used - ONLY_SOMETIMES.keys()) == []
+    assert sorted(used & ONLY_SOMETIMES.keys()) == []
