@@ -170,6 +170,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "counts": COUNTS,
             "changes": many(CHANGE),
             "left": many(TEXT),
-        }
+        },
+        {"swept": many(TEXT)},
     ),
 }

@@ -90,6 +90,9 @@ def test_nothing_to_change_is_exit_code_0_and_something_2(terminal: Terminal) ->
         ran = terminal("plan", "--detailed-exitcode")
         assert ran.returncode == 2
         assert "6 -> 7" in ran.stdout
+        terminal.config.write_text(text + "[wrokers]\n")
+        assert terminal("plan", "--detailed-exitcode").returncode == 1, "2 means changes"
+        assert terminal("plan").returncode == 2
     finally:
         terminal.config.write_text(text)
 
@@ -212,3 +215,4 @@ def test_down_leaves_the_files_and_the_next_up_finds_them(
     finally:
         own("down", "--yes", "--delete-files", own.name)
     assert "No sandbox is running" in own("down", "--yes").stdout
+    assert own.json("down", "down", "--yes")["swept"] == []

@@ -85,6 +85,12 @@ def main() -> None:
         # whoever read our output has seen enough (`hubdeploy logs | head`)
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        show_error(HubdeployError(f"{where}{error.strerror or error}", hint="--debug shows more"))
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,17 @@ def updated(text: str, changes: Mapping[str, Scalar], *, source: str) -> tuple[s
     A result that is not valid is refused (:class:`ConfigError`); the text is then unchanged.
     """
     import tomlkit
-    from tomlkit.items import Table
+    from tomlkit.items import InlineTable, Table
 
     document = tomlkit.parse(text)
     for path, value in changes.items():
         *tables, key = path.split(".")
-        place: tomlkit.TOMLDocument | Table = document
+        place: tomlkit.TOMLDocument | Table | InlineTable = document
         for name in tables:
             if name not in place:
                 place[name] = tomlkit.table()
             inner = place[name]
-            if not isinstance(inner, Table):
+            if not isinstance(inner, (Table, InlineTable)):
                 raise ConfigError(f"{source}: {name} is not a table")
             place = inner
         place[key] = value

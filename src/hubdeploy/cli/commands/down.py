@@ -108,7 +108,10 @@ def _say_swept(swept: list[str], *, as_json: bool) -> None:
     from hubdeploy.cli.output import console, emit
 
     if as_json:
-        emit("down", {"seconds": 0, "counts": {}, "changes": [], "left": [], "swept": swept})
+        from hubdeploy.cli.views import plan_dict
+        from hubdeploy.pipeline.runner import Outcome
+
+        emit("down", {"seconds": 0, **plan_dict(Outcome()), "left": [], "swept": swept})
         return
     out = console()
     for item in swept:

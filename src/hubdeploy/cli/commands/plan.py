@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hubdeploy.cli import options
+from hubdeploy.errors import HubdeployError
 
 EPILOG = "Example: hubdeploy plan --detailed-exitcode"
 
@@ -33,15 +34,20 @@ def plan(
     from hubdeploy.pipeline import runner
     from hubdeploy.steps import all_steps
 
-    opened = open_deployment(
-        path=config,
-        sandbox=sandbox,
-        profile=profile,
-        region=region,
-        machines=machines,
-        start=True,
-        say=console(stderr=True).print,
-    )
+    try:
+        opened = open_deployment(
+            path=config,
+            sandbox=sandbox,
+            profile=profile,
+            region=region,
+            machines=machines,
+            start=True,
+            say=console(stderr=True).print,
+        )
+    except HubdeployError as error:
+        if detailed_exitcode:
+            error.exit_code = 1  # here 2 means that there are changes
+        raise
     outcome = runner.plan(all_steps(opened.context(planning=True)))
     estimate = cost.read(opened.config, aws=opened.aws)
     change = costchange.read(opened.config, estimate, aws=opened.aws, names=opened.names)

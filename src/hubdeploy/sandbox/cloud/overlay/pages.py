@@ -68,12 +68,18 @@ def _paged(
     asked = call.params.get(size)
     given = call.params.get(token)
     most = min(int(asked or _DEFAULT), cloud.settings.page_size or _DEFAULT)
-    if not given and not asked and not cloud.settings.page_size:
+    pages_by_itself = call.operation == "DescribeInstances"
+    if not (given or asked or cloud.settings.page_size or pages_by_itself):
         return None
     whole = {k: v for k, v in call.params.items() if k not in (token, size)}
     answer = cloud.forward(call, whole)
     answer.pop("ResponseMetadata", None)
-    found = answer.get(items) or []
+    found = list(answer.get(items) or [])
+    # moto's own pages, of 100, have tokens of another kind
+    while more := answer.get(answer_token):
+        answer = cloud.forward(call, {**whole, token: more})
+        answer.pop("ResponseMetadata", None)
+        found += answer.get(items) or []
     start = _offset(given)
     answer[items] = found[start : start + most]
     if start + most < len(found):
