@@ -44,7 +44,7 @@ def test_help_is_there_at_once() -> None:
         return time.perf_counter() - began
 
     # one that is fast enough tells what the program needs; the rest is what else the machine does
-    times = []
+    times: list[float] = []
     while not times or (min(times) >= FAST and len(times) < 60):
         times.append(once())
     assert min(times) < FAST
