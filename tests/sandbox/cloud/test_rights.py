@@ -149,6 +149,44 @@ def test_a_boundary_holds_a_role_back(world: World) -> None:
     assert not may(lambda: one.call("ssm", "delete_parameter", Name="/a"))
 
 
+def test_an_alarm_that_recovers_a_machine_makes_awss_own_role(
+    world: World, role: Callable[..., Aws]
+) -> None:
+    linked = f"arn:aws:iam::{world.cloud.account}:role/aws-service-role/events.amazonaws.com/*"
+    without = role(allow("cloudwatch:PutMetricAlarm"))
+    with_it = role(allow("cloudwatch:PutMetricAlarm"), allow("iam:CreateServiceLinkedRole", linked))
+    alarm: dict[str, Any] = {
+        "AlarmName": "a",
+        "Namespace": "AWS/EC2",
+        "MetricName": "StatusCheckFailed_System",
+        "Statistic": "Maximum",
+        "Period": 60,
+        "EvaluationPeriods": 2,
+        "Threshold": 1.0,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
+    recover = [f"arn:aws:automate:{world.cloud.region}:ec2:recover"]
+    put = "put_metric_alarm"
+    assert may(lambda: without.call("cloudwatch", put, **alarm))
+    assert not may(lambda: without.call("cloudwatch", put, **alarm, AlarmActions=recover))
+    assert may(lambda: with_it.call("cloudwatch", put, **alarm, AlarmActions=recover))
+
+
+def test_a_roles_boundary_can_be_demanded(role: Callable[..., Aws]) -> None:
+    bound = {"iam:PermissionsBoundary": "arn:aws:iam::aws:policy/ReadOnlyAccess"}
+    one = role(allow("iam:CreateRole", "*", StringEquals=bound))
+    made = {
+        "RoleName": "machine-2",
+        "AssumeRolePolicyDocument": json.dumps(allow("sts:AssumeRole")),
+    }
+    assert not may(lambda: one.call("iam", "create_role", **made))
+    assert may(
+        lambda: one.call(
+            "iam", "create_role", **made, PermissionsBoundary=bound["iam:PermissionsBoundary"]
+        )
+    )
+
+
 def test_managed_policies_count(world: World, role: Callable[..., Aws]) -> None:
     iam = world.cloud.client("iam")
     one = role(allow("s3:*"))

@@ -1,5 +1,4 @@
-"""The rights that the operator needs, as one list: it makes ``hubdeploy policy``, and the doctor
-asks IAM for each of them before ``up``.
+"""The rights that the operator needs, as one list, which makes ``hubdeploy policy``.
 
 Reads that AWS cannot scope are allowed on everything; whatever changes something is bound to the
 deployment: by ARN where its name is ours to choose, by the tag ``hubdeploy:deployment`` elsewhere.
@@ -40,5 +39,5 @@ def grants(names: Names, *, boundary: str | None, files: bool) -> Iterator[Grant
 
 
 def actions(names: Names) -> list[str]:
-    """Every action by name, for the simulation of the operator's rights."""
+    """Every action by name; some are patterns."""
     return sorted({a for g in grants(names, boundary=None, files=True) for a in g.actions})

@@ -29,7 +29,6 @@ def machines(names: Names) -> Iterator[Grant]:
             "autoscaling:CreateAutoScalingGroup",
             "autoscaling:CreateOrUpdateTags",
             "autoscaling:DeleteAutoScalingGroup",
-            "autoscaling:DeleteTags",
             "autoscaling:SetDesiredCapacity",
             "autoscaling:SetInstanceProtection",
             "autoscaling:SuspendProcesses",
@@ -70,7 +69,6 @@ def machines(names: Names) -> Iterator[Grant]:
             "ssm:GetParameter",
             "ssm:GetParameters",
             "ssm:GetParametersByPath",
-            "ssm:ListTagsForResource",
             "ssm:PutParameter",
         ),
         resources=(

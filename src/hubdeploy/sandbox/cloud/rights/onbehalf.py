@@ -1,6 +1,6 @@
 """What a service does with the caller's own rights: actions of others that a call needs as well.
 
-From the API references (EFS, CloudWatch) and the pages on service-linked roles. A service-linked
+From the API references (EFS, CloudWatch, Cloud Map) and the pages on service-linked roles. Such a
 role is demanded at every call that would make it: a rehearsal's account is a fresh one.
 """
 
@@ -91,11 +91,20 @@ def _group(_cloud: Cloud, call: Call) -> Iterator[Need]:
         yield _linked(call, "spot.amazonaws.com", "AWSServiceRoleForEC2Spot")
 
 
+def _namespace(_cloud: Cloud, _call: Call) -> Iterator[Need]:
+    """A private namespace is a hosted zone of the VPC (Cloud Map's API permissions reference)."""
+    for action in ("CreateHostedZone", "GetHostedZone", "ListHostedZonesByName"):
+        yield Need(action=f"route53:{action}", resource="*")
+    for action in ("DescribeVpcs", "DescribeRegions"):
+        yield Need(action=f"ec2:{action}", resource="*")
+
+
 _FINDERS: dict[str, Finder] = {
     "efs:CreateMountTarget": _mount,
     "efs:DeleteMountTarget": _unmount,
     "efs:ModifyMountTargetSecurityGroups": _regroup,
     "efs:PutBackupPolicy": _files,
     "cloudwatch:PutMetricAlarm": _alarm,
+    "servicediscovery:CreatePrivateDnsNamespace": _namespace,
     "autoscaling:CreateAutoScalingGroup": _group,
 }
