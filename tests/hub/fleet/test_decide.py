@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeVar
 
 from hubdeploy.config.limits import Limits
@@ -264,6 +265,18 @@ def test_a_spot_notice_cordons_tells_and_replaces_at_once() -> None:
     assert [a.users for a in of(TellUsers, actions)] == [noticed.users]
     assert desired(actions) == 2 + 1
     assert not of(Terminate, actions)
+
+
+def test_who_comes_to_a_noticed_machine_just_before_its_cordon_is_told_too() -> None:
+    known = worker("i-1", Life.CORDONED, used=2, why=Why.SPOT, marked_at=NOW, spot_notice=True)
+    first, late = known.users
+    again = replace(known, told=(first,), spot_until=NOW + 90)
+    actions = decide(seen(again, worker("i-2", used=2)), LIMITS, POLICY)
+    assert [(a.users, a.until) for a in of(TellUsers, actions)] == [((late,), NOW + 90)]
+    memory = learn(Memory(told={"i-1": (first,), "i-gone": ("x",)}), seen(again), actions)
+    assert memory.told == {"i-1": (first, late)}
+    all_told = replace(known, told=known.users)
+    assert not of(TellUsers, decide(seen(all_told, worker("i-2", used=2)), LIMITS, POLICY))
 
 
 def test_unknown_nodes_are_used_but_never_ended() -> None:

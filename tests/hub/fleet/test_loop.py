@@ -148,7 +148,7 @@ def test_a_spot_notice_cordons_the_machine_tells_its_user_and_starts_another(yar
         "SetDesired hubdeploy-demo-workers-m6i.xlarge",
     ]
     (note,) = home.iterdir()
-    assert "Save your work now" in note.read_text()
+    assert "taken back at 00:02:00 UTC" in note.read_text(), "the time that AWS said"
     assert yard.swarm.cluster.node(node)["Spec"]["Labels"][LABEL_FLEET].startswith("spot:")
     assert yard.tick(fleet) == []
     assert yard.desired() == 2

@@ -306,22 +306,41 @@ def test_the_scan_is_held_to_its_rate(tmp_path: Path) -> None:
     assert time.monotonic() - began >= 0.3
 
 
-def test_a_note_is_left_in_the_users_folder_but_never_through_a_link(tmp_path: Path) -> None:
+def test_a_note_is_left_in_the_users_folder_and_a_newer_one_takes_its_place(tmp_path: Path) -> None:
     (tmp_path / "ann").mkdir()
     notice.tell("ann", NOW, homes=tmp_path)
     (note,) = (tmp_path / "ann").iterdir()
     assert "13:46:40 UTC" in note.read_text()
     notice.tell("ann", NOW + 60, homes=tmp_path)
-    assert "13:46:40 UTC" in note.read_text(), "the first one stands"
-    outside = tmp_path.parent / "outside"
-    outside.mkdir(exist_ok=True)
-    (tmp_path / "eve").symlink_to(outside)
-    notice.tell("eve", NOW, homes=tmp_path)
-    (tmp_path / "bob").mkdir()
-    (tmp_path / "bob" / notice.NAME).symlink_to(outside / "target")
-    notice.tell("bob", NOW, homes=tmp_path)
-    assert list(outside.iterdir()) == []
+    (note,) = (tmp_path / "ann").iterdir()
+    assert "13:47:40 UTC" in note.read_text()
+    assert note.stat().st_mode & 0o777 == 0o644
     notice.tell("nobody", NOW, homes=tmp_path)
+
+
+def test_a_note_never_goes_through_a_users_link(tmp_path: Path) -> None:
+    homes, outside = tmp_path / "homes", tmp_path / "outside"
+    (homes / "bob").mkdir(parents=True)
+    outside.mkdir()
+    (homes / "eve").symlink_to(outside)
+    notice.tell("eve", NOW, homes=homes)
+    assert list(outside.iterdir()) == []
+    (outside / "target").write_text("root's")
+    (homes / "bob" / notice.NAME).symlink_to(outside / "target")
+    notice.tell("bob", NOW, homes=homes)
+    assert (outside / "target").read_text() == "root's"
+    (note,) = (homes / "bob").iterdir()
+    assert not note.is_symlink()
+    assert "13:46:40 UTC" in note.read_text()
+
+
+def test_a_folder_in_the_notes_place_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "ann" / notice.NAME).mkdir(parents=True)
+    notice.tell("ann", NOW, homes=tmp_path)
+    assert [path.name for path in (tmp_path / "ann").iterdir()] == [notice.NAME]
+    assert "ann cannot be told" in caplog.text
 
 
 # --- metrics, alerts, page parts ------------------------------------------------------------------

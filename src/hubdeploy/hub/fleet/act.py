@@ -53,6 +53,7 @@ Keep = Callable[[str, str], None]
 """Given an instance and the tail of its console, keeps that for a look."""
 
 SPOT_NOTICE = 120.0
+"""Seconds between AWS's notice and the end of the machine."""
 ENDING_SHOWS = 90.0
 
 
@@ -143,7 +144,7 @@ class Hands:
                 return self._forget_chef(self.names.node(Role.WORKER, action.instance))
             case TellUsers():
                 for user in action.users:
-                    self._tell(user, now + SPOT_NOTICE)
+                    self._tell(user, action.until or now + SPOT_NOTICE)
         return ""
 
     def _activate(self, action: Activate, worker: Worker | None) -> None:

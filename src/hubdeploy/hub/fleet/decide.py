@@ -26,6 +26,7 @@ from hubdeploy.hub.fleet.model import (
     Policy,
     RefuseNewServers,
     SetAside,
+    TellUsers,
     Terminate,
 )
 from hubdeploy.hub.fleet.retire import Lives, in_use
@@ -118,6 +119,8 @@ def learn(memory: Memory, observation: Observation, actions: Iterable[Action]) -
     left = dict.fromkeys(memory.chef_left)
     left |= dict.fromkeys(w.instance for w in observation.workers if w.life is Life.ENDING)
     done = dict.fromkeys(memory.chef_done)
+    present = {worker.instance for worker in observation.workers}
+    knows = {name: users for name, users in memory.told.items() if name in present}
     failures, last_failure, short_since = memory.failures, memory.last_failure, None
     names = {group.name for group in observation.groups}
     until = {name: at for name, at in memory.aside_until.items() if name in names}
@@ -132,6 +135,8 @@ def learn(memory: Memory, observation: Observation, actions: Iterable[Action]) -
         elif isinstance(action, Hold) or (isinstance(action, Alarm) and action.code in STILL_SHORT):
             since = memory.short_since
             short_since = observation.now if since is None else since
+        elif isinstance(action, TellUsers):
+            knows[action.instance] = (*knows.get(action.instance, ()), *action.users)
         elif isinstance(action, SetAside):
             until[action.group], why[action.group] = action.until, action.why
         elif isinstance(action, ForgetChefNode):
@@ -150,6 +155,7 @@ def learn(memory: Memory, observation: Observation, actions: Iterable[Action]) -
         },
         aside_until=until,
         aside_why=why,
+        told=knows,
         chef_left=tuple(name for name in left if name and name not in done),
         chef_done=tuple(done)[-REMEMBERED:],
     )

@@ -244,16 +244,17 @@ class FleetLoop:
         admitted = {n.instance for n in swarm.nodes if n.instance and n.availability != "drain"}
         wanted = [name for name in instances if name not in admitted]
         if on_spot:
+            wanted += [w.instance for w in self._last_seen if w.spot_notice]
             self._turn = (self._turn + SPOT_PHASES) % max(1, len(on_spot))
             wanted += [*on_spot[self._turn :], *on_spot[: self._turn]][:SPOT_PHASES]
-        gone = {
-            worker.instance
-            for worker in (self.view.seen.workers if self.view.seen else ())
-            if worker.life is Life.ENDING
-        }
+        gone = {worker.instance for worker in self._last_seen if worker.life is Life.ENDING}
         ask = [name for name in dict.fromkeys(wanted) if name not in gone]
         before = self._facts.phases if self._facts else {}
         return self._optional(lambda: self.cloud.phases(ask), otherwise=before) if ask else {}
+
+    @property
+    def _last_seen(self) -> tuple[Worker, ...]:
+        return self.view.seen.workers if self.view.seen else ()
 
     def _tell_own_disk(self) -> None:
         usage = shutil.disk_usage(self.settings.state)

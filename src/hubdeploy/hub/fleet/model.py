@@ -51,7 +51,8 @@ class Worker:
     active; ``down_since`` is when the swarm first called it down; ``ready`` means that the machine
     itself says it has joined and pulled the image; ``trouble`` is what it said when it failed.
     ``in_group`` is False once it has left its auto scaling group; ``outdated``: the launch template
-    has changed since, so that it is replaced as it becomes empty.
+    has changed since, so that it is replaced as it becomes empty. ``spot_until`` is when AWS takes
+    it back, 0 while only that it does is known; ``told`` are those on it who know.
     """
 
     instance: str
@@ -71,6 +72,8 @@ class Worker:
     empty_since: float | None = None
     down_since: float | None = None
     spot_notice: bool = False
+    spot_until: float = 0.0
+    told: tuple[str, ...] = ()
     protected: bool = False
     in_group: bool = True
     ready: bool = False
@@ -278,10 +281,11 @@ class ForgetChefNode(Action):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TellUsers(Action):
-    """Warn the people on a machine that is about to be taken away."""
+    """Warn the people on a machine that is about to be taken away; ``until``: 0 if unknown."""
 
     instance: str
     users: tuple[str, ...]
+    until: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -305,7 +309,7 @@ class Memory:
 
     ``empty_since``, ``down_since`` by worker; ``chef_left`` are ended instances whose Chef node is
     still to be deleted, ``chef_done`` those done (bounded); ``templates`` is when each group's
-    template was first seen; ``aside_until`` and ``aside_why`` by group.
+    template was first seen; ``aside_until`` and ``aside_why`` by group; ``told`` by worker.
     """
 
     empty_since: dict[str, float] = field(default_factory=dict)
@@ -316,5 +320,6 @@ class Memory:
     templates: dict[str, float] = field(default_factory=dict)
     aside_until: dict[str, float] = field(default_factory=dict)
     aside_why: dict[str, str] = field(default_factory=dict)
+    told: dict[str, tuple[str, ...]] = field(default_factory=dict)
     chef_left: tuple[str, ...] = ()
     chef_done: tuple[str, ...] = ()

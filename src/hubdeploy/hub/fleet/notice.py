@@ -1,14 +1,15 @@
 """Warnings to people whose machine is taken away: a note in their own folder.
 
 JupyterLab's file list shows new files within seconds, and a file reaches every kind of notebook
-server. The folder belongs to the user, so it is not trusted: it is opened without following
-links and the note is made only where no such name exists.
+server. The folder belongs to the user, so it is not trusted: neither it nor anything in it is
+followed where it is a link.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,26 +29,31 @@ You may delete this file.
 
 
 def tell(user: str, until: float, *, homes: Path) -> None:
-    """Leave the note; what keeps it from being written is only logged."""
+    """Leave the note, in place of an older one; what keeps it from being written is only logged.
+
+    It is written beside and moved there, so that nobody reads half of it and a link that the user
+    put in its place is replaced, not followed.
+    """
     at = datetime.fromtimestamp(until, tz=UTC).strftime("%H:%M:%S")
-    folder = homes / folder_name(user)
     try:
-        inside = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        inside = os.open(homes / folder_name(user), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            _write(inside, TEXT.format(at=at))
+        finally:
+            os.close(inside)
     except OSError as error:
         log.warning("%s cannot be told that the machine goes: %s", user, error)
-        return
-    try:
-        note = os.open(
-            NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=inside
-        )
-    except FileExistsError:
-        return
-    except OSError as error:
-        log.warning("%s cannot be told that the machine goes: %s", user, error)
-        return
-    finally:
-        os.close(inside)
-    with os.fdopen(note, "w") as file:
-        file.write(TEXT.format(at=at))
+
+
+def _write(inside: int, text: str) -> None:
+    fresh = f".{NAME}.{secrets.token_hex(4)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with os.fdopen(os.open(fresh, flags, 0o644, dir_fd=inside), "w") as file:
+        file.write(text)
         if os.geteuid() == 0:
             os.fchown(file.fileno(), NOTEBOOK_UID, NOTEBOOK_GID)
+    try:
+        os.replace(fresh, NAME, src_dir_fd=inside, dst_dir_fd=inside)
+    except OSError:
+        os.unlink(fresh, dir_fd=inside)
+        raise

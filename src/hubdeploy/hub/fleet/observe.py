@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from hubdeploy.config.names import FOR_PROFILES, LABEL_INSTANCE, RETIRED, Phase, by_preference
 from hubdeploy.hub.fleet.cloud import GONE, CloudFacts, Instance, Member, RawGroup
@@ -161,6 +162,8 @@ def _worker(
         empty_since=memory.empty_since.get(instance.id, now) if life is Life.ACTIVE else None,
         down_since=memory.down_since.get(instance.id, now) if life is Life.DOWN else None,
         spot_notice=noticed and life is not Life.ENDING,
+        spot_until=_spot_until(detail) if noticed else 0.0,
+        told=memory.told.get(instance.id, ()),
         protected=bool(member and member.protected),
         in_group=member is not None and not _leaving(member) and life is not Life.ENDING,
         ready=phase == Phase.READY,
@@ -168,6 +171,14 @@ def _worker(
         node_down=node is not None and not node.ready,
         outdated=_outdated(now, instance, group, cloud, memory),
     )
+
+
+def _spot_until(detail: str) -> float:
+    """When the machine ends, from its watcher's words (``spot: terminate at 2026-…Z``)."""
+    try:
+        return datetime.fromisoformat(detail.rpartition(" at ")[2]).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _outdated(

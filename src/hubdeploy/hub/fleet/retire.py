@@ -46,6 +46,11 @@ def in_use(worker: Worker) -> bool:
     return bool(worker.users) or worker.memory_reserved > 0 or worker.cpu_reserved > 0
 
 
+def _untold(worker: Worker) -> tuple[str, ...]:
+    """Who does not know yet that AWS takes it back: a server may come just before the cordon."""
+    return tuple(user for user in worker.users if user not in worker.told)
+
+
 class Lives:
     """Next steps of all workers. ``desired`` is what each group has after the steps so far."""
 
@@ -83,23 +88,28 @@ class Lives:
             yield from self._on_its_way(worker)
         elif life is Life.DOWN:
             yield from self._lost(worker)
-        elif worker.spot_notice and worker.why is not Why.SPOT:
+        elif worker.spot_notice and (worker.why is not Why.SPOT or _untold(worker)):
+            yield from self._taken_back(worker)
+        elif life is Life.CORDONED:
+            yield from self._cordoned(worker)
+        elif life is Life.DRAINING:
+            yield from self._draining(worker)
+
+    def _taken_back(self, worker: Worker) -> Iterator[Action]:
+        if worker.why is not Why.SPOT:
             yield Cordon(
                 reason="AWS takes this spot instance back within two minutes",
                 instance=worker.instance,
                 node=worker.node,
                 why=Why.SPOT,
             )
-            if worker.users:
-                yield TellUsers(
-                    reason="their machine is taken back within two minutes",
-                    instance=worker.instance,
-                    users=worker.users,
-                )
-        elif life is Life.CORDONED:
-            yield from self._cordoned(worker)
-        elif life is Life.DRAINING:
-            yield from self._draining(worker)
+        if _untold(worker):
+            yield TellUsers(
+                reason="their machine is taken back within two minutes",
+                instance=worker.instance,
+                users=_untold(worker),
+                until=worker.spot_until,
+            )
 
     def _on_its_way(self, worker: Worker) -> Iterator[Action]:
         age = self.observation.now - worker.launched

@@ -105,6 +105,7 @@ class Store:
             data = {name: value for name, value in json.loads(text).items() if name in known}
             for name in ("chef_left", "chef_done"):
                 data[name] = tuple(data.get(name, ()))
+            data["told"] = {n: tuple(users) for n, users in data.get("told", {}).items()}
             return Memory(**data)
         except (ValueError, TypeError, AttributeError) as error:
             log.warning("the fleet's memory cannot be read (%s): begun anew", error)
