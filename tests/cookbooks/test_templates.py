@@ -109,3 +109,11 @@ def test_the_tunnel_checks_whom_it_speaks_to() -> None:
     assert "verifyChain = yes" in text
     assert "checkHost = fs-1.efs.eu-central-1.amazonaws.com" in text
     assert "accept = 127.0.0.1:20049" in text
+
+
+def test_the_guards_script_is_clean() -> None:
+    script = render("hub_base/notebook-guard.erb", chain="HUBDEPLOY-NOTEBOOKS")
+    checked = subprocess.run(
+        ["shellcheck", "-"], input=script, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout

@@ -17,6 +17,8 @@ import requests
 
 from tests.plugins.hubprocess import free_port
 
+ENTER, SHIFT = "\ue007", "\ue008"
+"""Keys by WebDriver's table of key codes (W3C WebDriver, "Keyboard actions")."""
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
@@ -64,8 +66,16 @@ class Browser:
         """The value that *script* (a function body) returns."""
         return self._post("execute/sync", {"script": script, "args": []})
 
-    def keys(self, *keys: str) -> None:
+    def write(self, text: str) -> None:
+        """Type where the focus is."""
+        self.keys(*text)
+
+    def keys(self, *keys: str, held: str = "") -> None:
+        """Press each in turn, while *held* is down."""
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        if held:
+            down, up = ({"type": kind, "value": held} for kind in ("keyDown", "keyUp"))
+            actions = [down, *actions, up]
         self._post("actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
 
     def picture(self, file: Path) -> None:

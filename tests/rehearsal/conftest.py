@@ -1,34 +1,95 @@
-"""One rehearsal for all its tests, and nothing of it left afterwards."""
+"""One rehearsal for all its tests, begun by an `up` that is killed, and nothing left afterwards."""
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import docker
 import pytest
 
-from hubdeploy.sandbox import engine
+from hubdeploy.sandbox.images.build import Images
 from hubdeploy.sandbox.machines import cleanup
-from tests.rehearsal.stage import CONFIG, Stage
+from tests.rehearsal.stage import CONFIG, Beginning, Stage
+
+LINES = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LINES] = []
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if config.stash[LINES]:
+        terminalreporter.section("measured in the rehearsal")
+        for line in config.stash[LINES]:
+            terminalreporter.write_line(line)
+
+
+def volumes(client: docker.DockerClient) -> set[str]:
+    return {found.name for found in client.volumes.list()}
+
+
+def processes(of: Path) -> list[str]:
+    """Command lines of the processes that have the folder *of* in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(of).encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+def listens(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")
-def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def rehearsal(
+    tmp_path_factory: pytest.TempPathFactory,
+    docker_engine: docker.DockerClient,
+    sandbox_images: Images,
+    pytestconfig: pytest.Config,
+) -> Iterator[Stage]:
     """A deployment that is up, of containers."""
-    stage = Stage(folder=tmp_path_factory.mktemp("rehearsal"), name="stage")
+    del sandbox_images  # built before the time is taken
+    stage = Stage(
+        folder=tmp_path_factory.mktemp("rehearsal"),
+        name="stage",
+        measured=pytestconfig.stash[LINES],
+    )
     stage.config.write_text(CONFIG.format(name=stage.name, cidr="10.143.0.0/16"))
+    before = volumes(docker_engine)
+    doors: list[tuple[str, int]] = []
     try:
+        began = time.monotonic()
+        code = stage.interrupted_up(when=lambda: "leader" in stage.instances())
+        then = stage.instances()
         stage.up()
+        took = stage.took("a killed up and the next, until the hub answers", began)
+        stage.beginning.append(Beginning(code=code, instances=then, seconds=took))
+        doors += [stage.door(stage.state["endpoint_url"]), stage.door(stage.url)]
+        doors += [(stage.address, port) for port in (443, 80)]
+        assert all(listens(door) for door in doors)
         yield stage
     finally:
         ended = stage.run("down", "--yes", "--delete-files", stage.name, check=False)
     assert ended.returncode == 0, ended.stderr
-    # the engine may have ended with the rehearsal, which had started it
-    client = engine.connect(state=stage.folder).client
-    assert cleanup.leftovers(client, sandbox=stage.name) == []
-    assert client.volumes.list(filters={"label": f"hubdeploy.sandbox={stage.name}"}) == []
-    assert not list((stage.folder / "state/hubdeploy/sandbox" / stage.name).glob("state.json"))
-    engine.stop_started(state=stage.folder)
+    assert cleanup.leftovers(docker_engine, sandbox=stage.name) == []
+    assert volumes(docker_engine) - before == set()
+    assert processes(stage.folder) == []
+    assert [door for door in doors if listens(door)] == []
+    assert stage.state == {}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from typing import Any
 
@@ -10,10 +11,26 @@ import jsonschema
 import pytest
 
 from hubdeploy.hub.client import HubClientError
+from hubdeploy.hub.fleet.admission import WORDS
 from tests.cli.schemas import SCHEMAS
 from tests.rehearsal.stage import Stage
 
+END = ["Cordon", "Drain", "Unprotect", "Terminate", "ForgetSwarmNode", "ForgetChefNode"]
+"""A machine's end, in this order."""
+
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
+
+
+def test_an_up_that_was_killed_half_way_is_finished_by_the_next(stage: Stage) -> None:
+    (beginning,) = stage.beginning
+    assert beginning.code == -signal.SIGKILL
+    assert "leader" in beginning.instances
+    now = stage.instances()
+    for role, ids in beginning.instances.items():
+        assert set(ids) <= set(now[role])
+    assert [len(now[role]) for role in ("leader", "chef-server", "workstation")] == [1, 1, 1]
+    # both together, on two cores; one alone takes about a minute
+    assert beginning.seconds < 240
 
 
 def test_a_users_file_is_there_on_whichever_machine_the_server_runs(stage: Stage) -> None:
@@ -62,7 +79,7 @@ def test_a_notebook_reaches_no_instance_metadata(stage: Stage) -> None:
 
 
 def test_a_full_cluster_grows_for_who_waits_and_shrinks_when_they_leave(stage: Stage) -> None:
-    before = {m["instance_id"] for m in stage.status()["machines"] if m["role"] == "worker"}
+    before = stage.workers().keys()
     users = [stage.user(f"full{number}") for number in range(8)]
     told: dict[str, list[str]] = {user.user: [] for user in users}
     failed: list[str] = []
@@ -88,28 +105,33 @@ def test_a_full_cluster_grows_for_who_waits_and_shrinks_when_they_leave(stage: S
     # somebody waited for a machine and was told so
     words = [message for messages in told.values() for message in messages]
     assert any(message.startswith("Starting a machine") for message in words), set(words)
-    grown = {m["instance_id"] for m in stage.status()["machines"] if m["role"] == "worker"}
-    assert len(grown - before) == 1
-    assert len(grown) == 3
+    grown = stage.workers().keys()
+    (new,) = grown - before
+    assert new in stage.on("workstation", "hubdeploy-node workstation nodes")
 
-    # beyond the limit the answer is clear, and no machine comes
+    # beyond the limits the answer is clear, and no machine comes
     with stage.user("ninth") as ninth, stage.user("tenth") as tenth:
+        with pytest.raises(HubClientError) as refused:
+            ninth.start(options={"profile": "wide"})
+        assert WORDS["max_nodes"] in refused.value.message
         ninth.start(options={"profile": "small"}, seconds=200)
         with pytest.raises(HubClientError) as refused:
             tenth.start()
         assert "9" in refused.value.message
+    assert stage.workers().keys() == grown
 
-    for user in users:
+    # all leave but one, whose server runs on where it is while an empty machine ends
+    stays = users[0]
+    stays.open_lab()
+    stays.run("open('began', 'w').write(str(__import__('os').getppid()))")
+    home = stage.worker_of(stays.user)
+    for user in users[1:]:
         user.stop()
-    stage.on("leader", "docker service ls -q | xargs -r docker service rm")
-    stage.wait(
-        lambda: len([m for m in stage.status()["machines"] if m["role"] == "worker"]) == 2,
-        what="a machine is ended",
-        seconds=240,
-    )
-    # the one that was empty first, which need not be the new one
-    left = {m["instance_id"] for m in stage.status()["machines"] if m["role"] == "worker"}
-    (ended,) = grown - left
+    with stage.user("ninth") as ninth:
+        ninth.stop()
+    stage.wait(lambda: len(stage.workers()) == 2, what="a machine is ended", seconds=240)
+    (ended,) = grown - stage.workers().keys()
+    assert ended != home
     stage.wait(lambda: len(stage.nodes()) == 2, what="swarm has forgotten it", seconds=60)
     stage.wait(
         lambda: ended not in stage.on("workstation", "hubdeploy-node workstation nodes"),
@@ -118,6 +140,16 @@ def test_a_full_cluster_grows_for_who_waits_and_shrinks_when_they_leave(stage: S
     )
     group = stage.status()["group"]
     assert (group["desired"], group["in_service"]) == (2, 2)
+    assert stage.worker_of(stays.user) == home
+    same = stays.run("print(open('began').read() == str(__import__('os').getppid()))")
+    assert same.stdout.strip() == "True"
+    stays.stop()
+
+    steps = [d.kind for d in stage.decisions(ended) if d.ok]
+    assert steps[-len(END) :] == END
+    assert not {"Cordon", "Drain", "Terminate"} & {
+        d.kind for d in stage.decisions(home) if d.reason.startswith("empty")
+    }
 
 
 def test_a_profile_of_a_type_starts_such_a_machine_and_nobody_else_is_put_there(

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.plugins.browser import Browser, browser
+from tests.plugins.browser import ENTER, SHIFT, Browser, browser
 from tests.rehearsal.stage import Stage
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.timeout(900)]
+
+RESULT = "document.querySelector('.jp-Notebook .jp-OutputArea-output').innerText"
 
 
 def until(true: Callable[[], Any], *, what: str, seconds: float = 90) -> Any:
@@ -58,6 +60,13 @@ def test_from_login_to_a_notebook_and_the_fleet_page(stage: Stage, pictures: Pat
         until(
             lambda: shows(window, ".jp-Notebook-ExecutionIndicator[data-status=idle]"),
             what="the notebook's kernel",
+        )
+        window.click(".jp-Notebook .jp-Cell .cm-content")
+        window.write("sum(number ** 2 for number in range(1, 101))")
+        window.keys(ENTER, held=SHIFT)
+        until(
+            lambda: "338350" in str(window.run(f"return {RESULT}")),
+            what="the cell's result",
         )
         window.picture(pictures / "lab.png")
 

@@ -202,10 +202,9 @@ def close(server: Server) -> None:
 
 
 def directions(server: Server) -> list[str]:
-    """Where the hub is, and how to get in and look around."""
+    """Where the hub is, and how to look around."""
     port = server.doors.port if server.doors is not None else PORT
     return [
         f"https://127.0.0.1:{port}/hub/login (its certificate is self-signed)",
-        f"Sign in as {adapt.ADMIN}; password: hubdeploy secret show hub/admin-password --sandbox",
         "The machines: hubdeploy ssh leader --sandbox, hubdeploy logs --sandbox",
     ]

@@ -137,10 +137,21 @@ def _result(opened: Opened, now: Status, out: Console, *, changed: bool, seconds
     if opened.sandbox is not None:
         for line in opened.sandbox.directions():
             out.print(line, markup=False, soft_wrap=True)
+        _sign_in(opened, out)
     out.print("Next:")
     out.print(f"  hubdeploy status{flag}                  machines, users, limits")
     out.print(f"  hubdeploy scale{flag} --max-nodes 20    let it grow further")
     out.print(f"  hubdeploy down{flag}                    remove it; users' files stay")
+
+
+def _sign_in(opened: Opened, out: Console) -> None:
+    """The one admin of a rehearsal: that hub is on loopback, and ends with the sandbox."""
+    from hubdeploy.operate import secrets
+    from hubdeploy.sandbox.adapt import ADMIN
+
+    password = secrets.read("hub/admin-password", aws=opened.aws, names=opened.names)
+    if password:
+        out.print(f"Sign in as {ADMIN}, password {password}", markup=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:

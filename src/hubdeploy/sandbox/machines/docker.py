@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import shutil
 import threading
@@ -25,6 +24,7 @@ from hubdeploy.sandbox.imds import MetadataServer, RoleKeys
 from hubdeploy.sandbox.machines import cleanup, commands, container, network
 from hubdeploy.sandbox.machines.interface import CommandResult, MachineSpec, State
 from hubdeploy.sandbox.machines.services import CloudView, Services
+from hubdeploy.sandbox.machines.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +92,7 @@ class DockerMachines:
                 f"{sandbox}-{part}", labels={SANDBOX_LABEL: sandbox, network.PART_LABEL: part}
             )
         self._find()
-        self._events: Any = client.events(
-            decode=True,
-            filters={"label": f"{SANDBOX_LABEL}={sandbox}", "event": "die", "type": "container"},
-        )
-        threading.Thread(target=self._watch, name="machines-watch", daemon=True).start()
+        self._watch = Watch(client, sandbox=sandbox, died=self._died)
 
     # ---- the interface: instances ----------------------------------------------------------------
 
@@ -218,7 +214,7 @@ class DockerMachines:
     def close(self, *, remove: bool, spared: Collection[str] = ()) -> None:
         """*spared* are the parts (``efs``, ``ebs``) whose contents stay when the rest goes."""
         self._closed.set()
-        self._events.close()
+        self._watch.close()
         for machine in list(self._machines.values()):
             machine.work.shutdown(wait=True, cancel_futures=True)
         if remove:
@@ -378,21 +374,12 @@ class DockerMachines:
             self._machines[spec.instance_id] = _Machine(spec, state=state)
             self.services.vpc(spec.vpc_cidr)
 
-    def _watch(self) -> None:
-        try:
-            for event in self._events:
-                self._died(event)
-        except (DockerException, OSError, json.JSONDecodeError) as error:
-            if not self._closed.is_set():
-                log.warning("the Docker engine's events ended: %s", error)
-
-    def _died(self, event: dict[str, Any]) -> None:
+    def _died(self, instance_id: str, exit_code: int) -> None:
         """A machine that went down without being asked: rebooted, powered off, or killed."""
-        attributes = event.get("Actor", {}).get("Attributes", {})
-        machine = self._machines.get(attributes.get(container.INSTANCE_LABEL, ""))
+        machine = self._machines.get(instance_id)
         if machine is None or machine.ending or machine.state != "running":
             return
-        if attributes.get("exitCode") == str(_REBOOT_EXIT):
+        if exit_code == _REBOOT_EXIT:
             self._set(machine, "booting")
             self._begin(machine, self._start)
         else:
