@@ -9,6 +9,9 @@ from enum import StrEnum
 
 from hubdeploy.pipeline.change import Change
 
+READING = "reading"
+"""The detail of a step that has only begun."""
+
 
 class StepState(StrEnum):
     """Where a step stands within a run."""

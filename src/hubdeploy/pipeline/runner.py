@@ -18,7 +18,7 @@ from typing import Any
 
 from hubdeploy.errors import HubdeployError, Interrupted
 from hubdeploy.pipeline.change import Action, Change, Changes, Unknown
-from hubdeploy.pipeline.events import Event, Listener, StepState, ignore
+from hubdeploy.pipeline.events import READING, Event, Listener, StepState, ignore
 from hubdeploy.pipeline.graph import Needs, checked, reverse
 from hubdeploy.pipeline.step import Context, Finding, Step, current_step
 
@@ -119,7 +119,7 @@ def _work(
 ) -> list[Change]:
     """Observe one step and go through its changes; runs in a thread of its own."""
     current_step.set(step.name)
-    listener(Event(step=step.name, state=StepState.RUNNING, detail="reading"))
+    listener(Event(step=step.name, state=StepState.RUNNING, detail=READING))
     made: list[Change] = []
     generator = direction.generate(step, step.observe())
     result: Any = None

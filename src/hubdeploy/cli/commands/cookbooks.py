@@ -53,7 +53,7 @@ def push(
     steps = all_steps(ctx)
     with (
         held(opened.aws, opened.names, purpose="cookbooks push"),
-        Progress.of(steps, quiet=quiet, verbose=verbose) as progress,
+        Progress(steps, quiet=quiet, verbose=verbose) as progress,
     ):
         ctx.say = progress.say
         done = runner.up(steps, listener=progress.listen)

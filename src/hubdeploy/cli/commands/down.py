@@ -71,7 +71,7 @@ def down(
         steps = all_steps(ctx)
         with (
             held(opened.aws, opened.names, purpose="down"),
-            Progress.of(steps, quiet=quiet, verbose=verbose) as progress,
+            Progress(steps, quiet=quiet, verbose=verbose, backwards=True) as progress,
         ):
             ctx.say = progress.say
             done = runner.down(steps, listener=progress.listen)

@@ -65,7 +65,7 @@ def up(
         steps = all_steps(ctx)
         with (
             held(opened.aws, opened.names, purpose="up"),
-            Progress.of(steps, quiet=quiet, verbose=verbose) as progress,
+            Progress(steps, quiet=quiet, verbose=verbose) as progress,
         ):
             ctx.say = progress.say
             done = runner.up(steps, listener=progress.listen)
