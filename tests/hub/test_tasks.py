@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hubdeploy.hub.tasks import STAGES, Sighting, Stage, explain, newest, sight
+from hubdeploy.hub.tasks import Sighting, Stage, explain, newest, sight
 
 NODES = {
     "w1": {"Status": {"State": "ready", "Addr": "10.0.0.1"}},
@@ -31,9 +31,33 @@ def task(state: str, *, node: str = "w1", desired: str = "running", **status: An
     }
 
 
-@pytest.mark.parametrize("state", STAGES)
-def test_every_state_has_one_meaning(state: str) -> None:
-    assert sight(SERVICE, [task(state)], NODES, port=8888).stage is STAGES[state]
+#: all of Docker's task states (api/types/swarm, TaskState)
+MEANING = {
+    "new": Stage.PLACING,
+    "allocated": Stage.PLACING,
+    "pending": Stage.PLACING,
+    "assigned": Stage.PLACING,
+    "accepted": Stage.PLACING,
+    "preparing": Stage.PULLING,
+    "ready": Stage.STARTING,
+    "starting": Stage.STARTING,
+    "running": Stage.RUNNING,
+    "complete": Stage.ENDED,
+    "shutdown": Stage.LOST,
+    "failed": Stage.ENDED,
+    "rejected": Stage.REJECTED,
+    "remove": Stage.LOST,
+    "orphaned": Stage.LOST,
+}
+
+
+@pytest.mark.parametrize(("state", "stage"), MEANING.items())
+def test_every_state_has_one_meaning(state: str, stage: Stage) -> None:
+    assert sight(SERVICE, [task(state)], NODES, port=8888).stage is stage
+
+
+def test_a_state_that_is_not_known_yet_is_no_end() -> None:
+    assert sight(SERVICE, [task("resting")], NODES, port=8888).stage is Stage.PLACING
 
 
 def test_a_running_server_is_at_its_nodes_address_and_published_port() -> None:

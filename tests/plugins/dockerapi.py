@@ -94,6 +94,12 @@ class FakeSwarm:
         """The running task of *service* (by name) stops by itself."""
         self._do(lambda: self.cluster.end_task(service, exit_code=exit_code, err=err))
 
+    def set_task(
+        self, service: str, state: str, *, err: str = "", exit_code: int | None = None
+    ) -> None:
+        """The task of *service* (by name) is in *state*, whatever swarm would have done."""
+        self._do(lambda: self.cluster.set_task(service, state, err=err, exit_code=exit_code))
+
     def fault(self, fault: Fault) -> None:
         self._do(lambda: self.faults.append(fault))
 

@@ -235,6 +235,13 @@ class Cluster:
                 self._state(task, state, "finished", err=words, exit_code=exit_code)
         self._wake.set()
 
+    def set_task(self, service: str, state: str, *, err: str, exit_code: int | None) -> None:
+        (task,) = self.tasks_of(service)
+        self._halt(task)
+        if state in ENDED:
+            task["DesiredState"] = "shutdown"
+        self._state(task, state, state, err=err, exit_code=exit_code)
+
     # --- tasks ----------------------------------------------------------------------------------
 
     def tasks_of(self, service: str) -> list[Json]:
