@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hubdeploy.config.model import Config
     from hubdeploy.config.names import Names
     from hubdeploy.pipeline.step import Context
-    from hubdeploy.sandbox.control import Sandbox
+    from hubdeploy.sandbox.known import Sandbox
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +93,13 @@ def open_deployment(
         _refuse_sandbox(aws)
         running = None
     else:
-        from hubdeploy.sandbox import control
+        from hubdeploy.sandbox import known, launch
         from hubdeploy.sandbox.adapt import adapted
 
         running = (
-            control.start(config.name, machines=machines, say=say)
+            launch.start(config.name, machines=machines, say=say)
             if start
-            else control.find(config.name)
+            else known.find(config.name)
         )
         if running is None:
             raise ConfigError(

@@ -12,7 +12,7 @@ from hubdeploy.config.model import Config
 from hubdeploy.config.names import Names
 
 if TYPE_CHECKING:
-    from hubdeploy.sandbox.control import Sandbox
+    from hubdeploy.sandbox.known import Sandbox
 
 ACCOUNT = "123456789012"
 """The embedded AWS's only account."""

@@ -1,6 +1,6 @@
 """The sandbox's background server: ``python -m hubdeploy.sandbox.server``.
 
-Started by :mod:`hubdeploy.sandbox.control`; holds the embedded AWS and its machines until it is
+Started by :mod:`hubdeploy.sandbox.launch`; holds the embedded AWS and its machines until it is
 told to stop, by request or by SIGTERM.
 """
 

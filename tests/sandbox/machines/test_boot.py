@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hubdeploy.sandbox import control
+from hubdeploy.sandbox import ending, known
 from hubdeploy.sandbox.imds import RoleKeys
 from hubdeploy.sandbox.machines import cleanup
 from tests.plugins.machines import Lab, LabMachine
@@ -265,10 +265,10 @@ def test_a_rehearsal_that_lives_elsewhere_is_not_swept(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     pretender = subprocess.Popen(
-        [sys.executable, "-c", "input()", control._MODULE, lab.name], stdin=subprocess.PIPE
+        [sys.executable, "-c", "input()", known.MODULE, lab.name], stdin=subprocess.PIPE
     )
     try:
-        assert control.sweep(lab.name) == []
+        assert ending.sweep(lab.name) == []
     finally:
         pretender.communicate()
     assert cleanup.leftovers(lab.client, sandbox=lab.name)

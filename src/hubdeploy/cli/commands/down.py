@@ -49,9 +49,9 @@ def down(
 
     began = time.monotonic()
     if sandbox and (name := _crashed(config)):
-        from hubdeploy.sandbox import control
+        from hubdeploy.sandbox import ending
 
-        swept = control.sweep(name, delete_files=delete_files == name)
+        swept = ending.sweep(name, delete_files=delete_files == name)
         _say_swept(swept, as_json=as_json)
         return
     opened = open_deployment(path=config, sandbox=sandbox, profile=profile, region=region)
@@ -79,9 +79,9 @@ def down(
         done = planned
     left = leftovers(opened.context(delete_files=delete_files))
     if opened.sandbox is not None and not left:
-        from hubdeploy.sandbox import control
+        from hubdeploy.sandbox import ending
 
-        control.stop(opened.config.name, keep_files=not delete_files)
+        ending.stop(opened.config.name, keep_files=not delete_files)
     if as_json:
         emit(
             "down",
@@ -98,10 +98,10 @@ def down(
 def _crashed(config: Path) -> str:
     """The sandbox's name if no server of it answers: what a crash left is found by labels."""
     from hubdeploy.config.load import load
-    from hubdeploy.sandbox import control
+    from hubdeploy.sandbox import known
 
     name = load(config).name if config.exists() else "rehearsal"
-    return name if control.find(name) is None else ""
+    return name if known.find(name) is None else ""
 
 
 def _say_swept(swept: list[str], *, as_json: bool) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from hubdeploy.aws.session import Aws
 from hubdeploy.errors import SandboxError
-from hubdeploy.sandbox import control
+from hubdeploy.sandbox import ending, known, launch
 from hubdeploy.sandbox.cloud import kept
 
 NAME = "control-test"
@@ -25,10 +25,10 @@ def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
     yield
-    control.stop(NAME, keep_files=False)
+    ending.stop(NAME, keep_files=False)
 
 
-def _aws(sandbox: control.Sandbox) -> Aws:
+def _aws(sandbox: known.Sandbox) -> Aws:
     return Aws(
         region="eu-central-1",
         endpoint_url=sandbox.endpoint_url,
@@ -37,36 +37,36 @@ def _aws(sandbox: control.Sandbox) -> Aws:
 
 
 def test_a_sandbox_is_found_by_the_next_command_and_ends_without_a_trace() -> None:
-    assert control.find(NAME) is None
-    sandbox = control.start(NAME, machines="simulated")
+    assert known.find(NAME) is None
+    sandbox = launch.start(NAME, machines="simulated")
     _aws(sandbox).call("ec2", "create_vpc", CidrBlock="10.0.0.0/16")
 
-    found = control.find(NAME)
+    found = known.find(NAME)
     assert found == sandbox
     assert found is not None
     vpcs = _aws(found).call("ec2", "describe_vpcs")["Vpcs"]
     assert "10.0.0.0/16" in [vpc["CidrBlock"] for vpc in vpcs]
-    assert control.start(NAME, machines="simulated") == sandbox
+    assert launch.start(NAME, machines="simulated") == sandbox
 
-    assert control.stop(NAME, keep_files=False)
-    assert control.find(NAME) is None
-    assert not control.directory_of(NAME).exists()
+    assert ending.stop(NAME, keep_files=False)
+    assert known.find(NAME) is None
+    assert not known.directory_of(NAME).exists()
     with pytest.raises(ProcessLookupError):
         os.kill(sandbox.pid, 0)
-    assert not control.stop(NAME)
+    assert not ending.stop(NAME)
 
 
 def test_only_its_owner_can_read_what_is_known_of_a_sandbox() -> None:
-    sandbox = control.start(NAME, machines="simulated")
+    sandbox = launch.start(NAME, machines="simulated")
     assert stat.S_IMODE(sandbox.directory.stat().st_mode) == 0o700
     assert stat.S_IMODE((sandbox.directory / "state.json").stat().st_mode) == 0o600
 
 
 def test_its_own_requests_need_the_token() -> None:
-    sandbox = control.start(NAME, machines="simulated")
+    sandbox = launch.start(NAME, machines="simulated")
     state = json.loads((sandbox.directory / "state.json").read_text())
     (sandbox.directory / "state.json").write_text(json.dumps(state | {"token": "guessed"}))
-    stranger = control.find(NAME)
+    stranger = known.find(NAME)
     assert stranger is not None
     with pytest.raises(SandboxError, match="not allowed"):
         stranger.request("/stop")
@@ -74,40 +74,40 @@ def test_its_own_requests_need_the_token() -> None:
 
 
 def test_the_state_of_a_crashed_server_is_recognised_and_replaced() -> None:
-    first = control.start(NAME, machines="simulated")
+    first = launch.start(NAME, machines="simulated")
     os.kill(first.pid, signal.SIGKILL)
     os.waitpid(first.pid, 0)
     assert (first.directory / "state.json").exists()
-    assert control.find(NAME) is None
+    assert known.find(NAME) is None
 
-    second = control.start(NAME, machines="simulated")
+    second = launch.start(NAME, machines="simulated")
     assert second.pid != first.pid
     os.kill(second.pid, signal.SIGKILL)
     os.waitpid(second.pid, 0)
-    assert control.sweep() == [f"state of sandbox {NAME}"]
+    assert ending.sweep() == [f"state of sandbox {NAME}"]
     assert not second.directory.exists()
 
 
 def test_the_kept_file_system_is_there_again_under_its_id_and_tags() -> None:
     tags = [{"Key": "hubdeploy:deployment", "Value": "demo"}]
-    aws = _aws(control.start(NAME, machines="simulated"))
+    aws = _aws(launch.start(NAME, machines="simulated"))
     made = aws.call("efs", "create_file_system", CreationToken="files", Encrypted=True, Tags=tags)
-    control.stop(NAME, keep_files=True)
+    ending.stop(NAME, keep_files=True)
 
-    aws = _aws(control.start(NAME, machines="simulated"))
+    aws = _aws(launch.start(NAME, machines="simulated"))
     (found,) = aws.call("efs", "describe_file_systems")["FileSystems"]
     assert found["FileSystemId"] == made["FileSystemId"]
     assert found["FileSystemArn"] == made["FileSystemArn"]
     assert found["Tags"] == tags
     assert found["Encrypted"]
 
-    control.stop(NAME, keep_files=False)
-    aws = _aws(control.start(NAME, machines="simulated"))
+    ending.stop(NAME, keep_files=False)
+    aws = _aws(launch.start(NAME, machines="simulated"))
     assert aws.call("efs", "describe_file_systems")["FileSystems"] == []
 
 
 def test_a_crash_loses_no_file_system() -> None:
-    first = control.start(NAME, machines="simulated")
+    first = launch.start(NAME, machines="simulated")
     made = _aws(first).call("efs", "create_file_system", CreationToken="files", Encrypted=True)
     record = first.directory / kept.RECORD
     deadline = time.monotonic() + 20
@@ -116,27 +116,27 @@ def test_a_crash_loses_no_file_system() -> None:
         time.sleep(0.1)
     os.kill(first.pid, signal.SIGKILL)
     os.waitpid(first.pid, 0)
-    control.sweep(NAME)
-    aws = _aws(control.start(NAME, machines="simulated"))
+    ending.sweep(NAME)
+    aws = _aws(launch.start(NAME, machines="simulated"))
     (found,) = aws.call("efs", "describe_file_systems")["FileSystems"]
     assert found["FileSystemId"] == made["FileSystemId"]
 
 
 def test_a_state_that_names_an_endpoint_elsewhere_is_refused() -> None:
-    sandbox = control.start(NAME, machines="simulated")
+    sandbox = launch.start(NAME, machines="simulated")
     path = sandbox.directory / "state.json"
     state = path.read_text()
     real = json.loads(state) | {"endpoint_url": "https://ec2.eu-central-1.amazonaws.com"}
     path.write_text(json.dumps(real))
     try:
         with pytest.raises(SandboxError, match="does not use the endpoint"):
-            control.find(NAME)
+            known.find(NAME)
     finally:
         path.write_text(state)
 
 
 def test_a_volume_that_is_marked_as_kept_and_secrets_are_there_again_and_others_are_not() -> None:
-    sandbox = control.start(NAME, machines="simulated")
+    sandbox = launch.start(NAME, machines="simulated")
     aws = _aws(sandbox)
     kept_tags = [{"Key": "hubdeploy:keep", "Value": "2026-11-01"}]
     volumes = [
@@ -156,12 +156,12 @@ def test_a_volume_that_is_marked_as_kept_and_secrets_are_there_again_and_others_
             "ssm", "put_parameter", Name=f"/demo/s{number}", Value="hidden", Type="SecureString"
         )
     aws.call("ssm", "put_parameter", Name="/demo/plain", Value="seen", Type="String")
-    control.stop(NAME, keep_files=True)
+    ending.stop(NAME, keep_files=True)
     record = sandbox.directory / kept.RECORD
     assert stat.S_IMODE(record.stat().st_mode) == 0o600
     assert kept.parts(record) == {"ebs"}
 
-    aws = _aws(control.start(NAME, machines="simulated"))
+    aws = _aws(launch.start(NAME, machines="simulated"))
     (found,) = aws.call("ec2", "describe_volumes")["Volumes"]
     assert (found["VolumeId"], found["Size"], found["Tags"]) == (volumes[0], 20, kept_tags)
     assert found["State"] == "available"
@@ -174,7 +174,7 @@ def test_a_volume_that_is_marked_as_kept_and_secrets_are_there_again_and_others_
 
 
 def test_a_server_that_is_told_to_end_by_signal_cleans_up() -> None:
-    sandbox = control.start(NAME, machines="simulated")
+    sandbox = launch.start(NAME, machines="simulated")
     os.kill(sandbox.pid, signal.SIGTERM)
     _, status = os.waitpid(sandbox.pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
@@ -187,10 +187,10 @@ def test_a_server_that_is_told_to_end_by_signal_cleans_up() -> None:
 )
 def test_the_sandbox_refuses_any_endpoint_but_its_own(endpoint: str) -> None:
     with pytest.raises(SandboxError, match="does not use the endpoint"):
-        control.refuse_real_aws(endpoint)
+        known.refuse_real_aws(endpoint)
 
 
 def test_machines_of_another_kind_are_refused_while_it_runs() -> None:
-    control.start(NAME, machines="simulated")
+    launch.start(NAME, machines="simulated")
     with pytest.raises(SandboxError, match="runs with simulated machines"):
-        control.start(NAME, machines="docker")
+        launch.start(NAME, machines="docker")
