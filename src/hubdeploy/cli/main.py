@@ -7,16 +7,17 @@ from importlib import import_module
 
 import typer
 
+from hubdeploy.cli.help import Group
 from hubdeploy.cli.output import show_error
-from hubdeploy.errors import HubdeployError
+from hubdeploy.errors import HubdeployError, Interrupted
 
 app = typer.Typer(
+    cls=Group,
     name="hubdeploy",
     help="An autoscaling JupyterHub on AWS, rehearsed on one machine first.\n\n"
     "Start with: hubdeploy up --sandbox",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -73,13 +74,17 @@ def main() -> None:
     """Entry point: exit code 0 done, 1 failed, 2 usage, 130 interrupted."""
     debug = "--debug" in sys.argv[1:]
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:
+        show_error(_usage(error))
+        sys.exit(2)
     except HubdeployError as error:
         if debug:
             raise
         show_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
+        show_error(Interrupted())
         sys.exit(130)
     except BrokenPipeError:
         # whoever read our output has seen enough (`hubdeploy logs | head`)
@@ -91,6 +96,14 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         show_error(HubdeployError(f"{where}{error.strerror or error}", hint="--debug shows more"))
         sys.exit(1)
+
+
+def _usage(error: typer.TyperException) -> HubdeployError:
+    """A wrong option or argument, in one line as any other mistake."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "hubdeploy"
+    message = error.format_message().rstrip(".")
+    return HubdeployError(f"{command}: {message}", hint=f"{command} --help")
 
 
 if __name__ == "__main__":

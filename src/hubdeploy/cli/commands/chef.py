@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hubdeploy.cli import options
+from hubdeploy.cli import help, options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from hubdeploy.operate.chefserver import Overview
 
-group = typer.Typer(help="The Chef server, reached through a tunnel.", no_args_is_help=True)
 
-
-@group.command(epilog="Example: hubdeploy chef status --via ssh")
 def status(
     config: options.Config = options.DEFAULT,
     sandbox: options.Sandbox = False,
@@ -73,4 +70,7 @@ def _show(found: Overview, out: Console) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(group, name="chef")
+    group = help.group(
+        app, "chef", help="The Chef server, reached through a tunnel.", panel=help.REACH
+    )
+    help.add(group, status, example="hubdeploy chef status --via ssh")

@@ -7,12 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from hubdeploy.cli import options
-
-group = typer.Typer(help="Check, show and explain the configuration.", no_args_is_help=True)
+from hubdeploy.cli import help, options
 
 
-@group.command(epilog="Example: hubdeploy config check")
 def check(config: options.Config = options.DEFAULT, as_json: options.Json = False) -> None:
     """Say whether the file is right, and what is wrong with it line by line."""
     from hubdeploy.cli.output import console, emit
@@ -25,7 +22,6 @@ def check(config: options.Config = options.DEFAULT, as_json: options.Json = Fals
         console().print(f"{config} is valid: deployment {loaded.name} in {loaded.region}.")
 
 
-@group.command(epilog="Example: hubdeploy config show --json")
 def show(config: options.Config = options.DEFAULT, as_json: options.Json = False) -> None:
     """Print every setting with its value, defaults included."""
     from hubdeploy.cli.output import console, emit
@@ -40,7 +36,6 @@ def show(config: options.Config = options.DEFAULT, as_json: options.Json = False
     console().print(tomlkit.dumps(_without_none(values)), markup=False, soft_wrap=True)
 
 
-@group.command(epilog="Example: hubdeploy config reference > docs/configuration.md")
 def reference(
     as_example: Annotated[
         bool, typer.Option("--example", help="A commented file with every setting instead.")
@@ -64,4 +59,9 @@ def _without_none(value: Any) -> Any:
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(group, name="config")
+    group = help.group(
+        app, "config", help="Check, show and explain the configuration.", panel=help.KNOW
+    )
+    help.add(group, check, example="hubdeploy config check")
+    help.add(group, show, example="hubdeploy config show --json")
+    help.add(group, reference, example="hubdeploy config reference > docs/configuration.md")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from hubdeploy.cli import options
-
-group = typer.Typer(help="The cookbooks that configure the machines.", no_args_is_help=True)
+from hubdeploy.cli import help, options
 
 STEPS = ("artifacts", "release", "wait.workstation", "converge")
 
 
-@group.command(epilog="Example: hubdeploy cookbooks push")
 def push(
     config: options.Config = options.DEFAULT,
     sandbox: options.Sandbox = False,
@@ -61,4 +58,7 @@ def push(
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(group, name="cookbooks")
+    group = help.group(
+        app, "cookbooks", help="The cookbooks that configure the machines.", panel=help.KNOW
+    )
+    help.add(group, push, example="hubdeploy cookbooks push")

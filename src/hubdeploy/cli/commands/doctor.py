@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hubdeploy.cli import options
+from hubdeploy.cli import help, options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hubdeploy.doctor.check import Report
 
-EPILOG = "Example: hubdeploy doctor --fix"
+EXAMPLE = "hubdeploy doctor --fix"
 
 
 def doctor(
@@ -152,4 +152,4 @@ def _dict(reports: Sequence[Report]) -> dict[str, object]:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EPILOG)(doctor)
+    help.add(app, doctor, panel=help.WATCH, example=EXAMPLE)

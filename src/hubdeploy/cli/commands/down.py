@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hubdeploy.cli import options
+from hubdeploy.cli import help, options
 from hubdeploy.errors import ConfigError, HubdeployError
 
 if TYPE_CHECKING:
     from hubdeploy.pipeline.runner import Outcome
 
-EPILOG = "Example: hubdeploy down --sandbox --yes"
+EXAMPLE = "hubdeploy down --sandbox --yes"
 
 
 def down(
@@ -137,4 +137,4 @@ def _result(done: Outcome, *, name: str, seconds: float) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EPILOG)(down)
+    help.add(app, down, panel=help.LIFE, example=EXAMPLE)

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from hubdeploy.cli import options
+from hubdeploy.cli import help, options
 
-EPILOG = "Example: hubdeploy init --name physics --region eu-central-1 --admin ada"
+EXAMPLE = "hubdeploy init --name physics --region eu-central-1 --admin ada"
 
 
 def init(
@@ -46,7 +46,10 @@ def init(
         if not admin:
             admin = [typer.prompt("First admin's user name", default="admin")]
     if not name or not region:
-        raise ConfigError("without a terminal, --name and --region have to be given", hint=EPILOG)
+        raise ConfigError(
+            "without a terminal, --name and --region have to be given",
+            hint=f"for example: {EXAMPLE}",
+        )
     values: dict[str, Any] = {"name": name, "region": region}
     if domain:
         values["domain"] = domain
@@ -66,4 +69,4 @@ def init(
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EPILOG)(init)
+    help.add(app, init, panel=help.LIFE, example=EXAMPLE)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hubdeploy.cli import options
+from hubdeploy.cli import help, options
 
 if TYPE_CHECKING:
     from hubdeploy.cli.deployment import Opened
     from hubdeploy.remote.channel import Result
 
-EPILOG = "Example: hubdeploy logs hub --since 10m"
+EXAMPLE = "hubdeploy logs hub --since 10m"
 POLL = 1.0
 """Seconds between looks when following; each is one Run Command."""
 
@@ -133,4 +133,4 @@ def _read(
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EPILOG)(logs)
+    help.add(app, logs, panel=help.REACH, example=EXAMPLE)

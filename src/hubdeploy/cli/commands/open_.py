@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from hubdeploy.cli import options
+from hubdeploy.cli import help, options
 
-EPILOG = "Example: hubdeploy open"
+EXAMPLE = "hubdeploy open"
 
 
 def open_hub(
@@ -32,4 +32,4 @@ def open_hub(
 
 
 def register(app: typer.Typer) -> None:
-    app.command("open", epilog=EPILOG)(open_hub)
+    help.add(app, open_hub, name="open", panel=help.REACH, example=EXAMPLE)

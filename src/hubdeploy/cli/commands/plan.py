@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from hubdeploy.cli import options
+from hubdeploy.cli import help, options
 from hubdeploy.errors import HubdeployError
 
-EPILOG = "Example: hubdeploy plan --detailed-exitcode"
+EXAMPLE = "hubdeploy plan --detailed-exitcode"
 
 
 def plan(
@@ -74,4 +74,4 @@ def plan(
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EPILOG)(plan)
+    help.add(app, plan, panel=help.LIFE, example=EXAMPLE)

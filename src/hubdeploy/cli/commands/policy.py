@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from hubdeploy.cli import options
+from hubdeploy.cli import help, options
 
-EPILOG = "Example: hubdeploy policy --account 111122223333 > policy.json"
+EXAMPLE = "hubdeploy policy --account 111122223333 > policy.json"
 
 
 def policy(
@@ -47,4 +47,4 @@ def policy(
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EPILOG)(policy)
+    help.add(app, policy, panel=help.KNOW, example=EXAMPLE)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from hubdeploy.cli import options
+from hubdeploy.cli import help, options
 
-EPILOG = "Example: hubdeploy run --on worker 'docker ps'"
+EXAMPLE = "hubdeploy run --on worker 'docker ps'"
 
 
 def run(
@@ -67,4 +67,4 @@ def run(
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EPILOG)(run)
+    help.add(app, run, panel=help.REACH, example=EXAMPLE)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from hubdeploy.cli import options
+from hubdeploy.cli import help, options
 
-EPILOG = "Example: hubdeploy scale --max-nodes 20 --headroom 4"
+EXAMPLE = "hubdeploy scale --max-nodes 20 --headroom 4"
 
 
 def scale(
@@ -83,4 +83,4 @@ def scale(
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EPILOG)(scale)
+    help.add(app, scale, panel=help.WATCH, example=EXAMPLE)

@@ -7,14 +7,11 @@ from typing import Annotated
 
 import typer
 
-from hubdeploy.cli import options
-
-group = typer.Typer(help="Secrets of the deployment (kept in SSM).", no_args_is_help=True)
+from hubdeploy.cli import help, options
 
 Name = Annotated[str, typer.Argument(help="For example hub/oauth-client-secret.")]
 
 
-@group.command("set", epilog="Example: hubdeploy secret set tls/key < key.pem")
 def set_(
     name: Name,
     config: options.Config = options.DEFAULT,
@@ -38,7 +35,6 @@ def set_(
     console().print(f"{name} stored; the leader takes it over at its next converge.")
 
 
-@group.command("list", epilog="Example: hubdeploy secret list")
 def list_(
     config: options.Config = options.DEFAULT,
     sandbox: options.Sandbox = False,
@@ -61,7 +57,6 @@ def list_(
         out.print(f"{'set    ' if name in there else 'not set'}  {name:26} {what}", soft_wrap=True)
 
 
-@group.command("show", epilog="Example: hubdeploy secret show hub/admin-password")
 def show(
     name: Name,
     config: options.Config = options.DEFAULT,
@@ -82,4 +77,9 @@ def show(
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(group, name="secret")
+    group = help.group(
+        app, "secret", help="Secrets of the deployment (kept in SSM).", panel=help.KNOW
+    )
+    help.add(group, set_, name="set", example="hubdeploy secret set tls/key < key.pem")
+    help.add(group, list_, name="list", example="hubdeploy secret list")
+    help.add(group, show, example="hubdeploy secret show hub/admin-password")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hubdeploy.cli import options
+from hubdeploy.cli import help, options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hubdeploy.cli.deployment import Opened
     from hubdeploy.operate.status import Machine
 
-EPILOG = "Example: hubdeploy ssh worker/2"
+EXAMPLE = "hubdeploy ssh worker/2"
 
 
 def ssh(
@@ -107,4 +107,4 @@ def _quoted(word: str) -> str:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EPILOG)(ssh)
+    help.add(app, ssh, panel=help.REACH, example=EXAMPLE)

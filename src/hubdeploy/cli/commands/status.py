@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hubdeploy.cli import options
+from hubdeploy.cli import help, options
 
 if TYPE_CHECKING:
     from hubdeploy.cli.deployment import Opened
 
-EPILOG = "Example: hubdeploy status --json"
+EXAMPLE = "hubdeploy status --json"
 
 
 def status(
@@ -90,4 +90,4 @@ def _watch(opened: Opened, *, every: float) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EPILOG)(status)
+    help.add(app, status, panel=help.WATCH, example=EXAMPLE)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hubdeploy.cli import options
+from hubdeploy.cli import help, options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hubdeploy.cli.deployment import Opened
     from hubdeploy.operate.status import Status
 
-EPILOG = "Example: hubdeploy up --sandbox --yes"
+EXAMPLE = "hubdeploy up --sandbox --yes"
 
 
 def up(
@@ -155,4 +155,4 @@ def _sign_in(opened: Opened, out: Console) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EPILOG)(up)
+    help.add(app, up, panel=help.LIFE, example=EXAMPLE)
