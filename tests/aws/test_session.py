@@ -39,7 +39,7 @@ def test_all_pages_are_read_and_what_has_no_pages_too(cloud: CloudAccount) -> No
         ("UnauthorizedOperation", "hubdeploy policy"),
         ("VpcLimitExceeded", "Service Quotas"),
         ("ExpiredToken", "renew"),
-        ("InsufficientInstanceCapacity", "another instance type"),
+        ("InsufficientInstanceCapacity", "other instance types"),
     ],
 )
 def test_aws_refusals_are_one_line_with_a_code_and_a_hint(

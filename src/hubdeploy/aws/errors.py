@@ -1,79 +1,15 @@
-"""AWS's error codes: what they mean to us, and the one line and hint that people get.
-
-Codes are listed exactly; nothing is retried or ignored by a look at the message, except where AWS
-gives two causes the same code (said there).
-"""
+"""botocore's exceptions as the one line and the hint that people get."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hubdeploy.aws.hints import hint_for
 from hubdeploy.errors import AwsError
 
-THROTTLED = frozenset(
-    {
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "RequestLimitExceeded",
-        "TooManyRequestsException",
-        "SlowDown",
-        "PriorRequestNotComplete",
-        "RequestThrottled",
-    }
-)
-
-DENIED = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "UnauthorizedOperation",
-        "AuthorizationError",
-        "Client.UnauthorizedOperation",
-    }
-)
-
-EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
-INVALID_CREDENTIALS = frozenset(
-    {"InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "SignatureDoesNotMatch"}
-)
-
-QUOTA = frozenset(
-    {
-        "VcpuLimitExceeded",
-        "InstanceLimitExceeded",
-        "AddressLimitExceeded",
-        "VpcLimitExceeded",
-        "InternetGatewayLimitExceeded",
-        "NatGatewayLimitExceeded",
-        "SecurityGroupLimitExceeded",
-        "VolumeLimitExceeded",
-        "FileSystemLimitExceeded",
-        "LimitExceeded",
-        "LimitExceededException",
-        "LimitExceededFault",
-        "ResourceLimitExceeded",
-        "TooManyBuckets",
-        "MaxSpotInstanceCountExceeded",
-    }
-)
-
-CAPACITY = frozenset({"InsufficientInstanceCapacity", "Unsupported", "UnsupportedOperation"})
-
-_HINTS: tuple[tuple[frozenset[str], str], ...] = (
-    (EXPIRED, "the credentials have expired: renew them (for SSO: aws sso login) and run again"),
-    (INVALID_CREDENTIALS, "check the credentials: aws sts get-caller-identity must work"),
-    (DENIED, "`hubdeploy policy` prints the permissions that the operator needs"),
-    (QUOTA, "ask for a higher quota in Service Quotas, or use less; `hubdeploy doctor` lists both"),
-    (CAPACITY, "choose another instance type or other zones in hubdeploy.toml and run again"),
-    (THROTTLED, "AWS is throttling this account; run again in a minute"),
-)
-
-
-def hint_for(code: str) -> str:
-    """What to do about an AWS error code, or an empty string."""
-    return next((hint for codes, hint in _HINTS if code in codes), "")
+_SIGN_IN = "sign in again (aws sso login, or aws login), then run again"
+_NETWORK = "check the network, a proxy (HTTPS_PROXY) and the region's name; then run again"
 
 
 @contextmanager
@@ -81,41 +17,68 @@ def translated(service: str, operation: str) -> Iterator[None]:
     """Turn botocore's exceptions into :class:`AwsError` with AWS's code, one line and a hint."""
     import botocore.exceptions as boto
 
+    def refused(message: object, hint: str, code: str = "") -> AwsError:
+        line = " ".join(str(message).split())
+        return AwsError(line, hint=hint, code=code, operation=operation)
+
     try:
         yield
     except boto.ClientError as error:
         details = error.response.get("Error", {})
         code = str(details.get("Code", ""))
         text = " ".join(str(details.get("Message", "")).split())
-        raise AwsError(
+        raise refused(
             f"{service} {operation}: {text or code} ({code})",
-            hint=hint_for(code),
-            code=code,
-            operation=operation,
+            hint_for(code, operation, text),
+            code,
         ) from error
-    except (boto.NoCredentialsError, boto.PartialCredentialsError) as error:
-        raise AwsError(
+    except boto.NoCredentialsError as error:
+        raise refused(
             "no AWS credentials found",
-            hint="set AWS_PROFILE or run `aws configure`, or rehearse without any: --sandbox",
-            code="NoCredentials",
-            operation=operation,
+            "set AWS_PROFILE or run `aws configure`, or rehearse without any: --sandbox",
+            "NoCredentials",
         ) from error
+    except boto.PartialCredentialsError as error:
+        raise refused(error, "set the key and its secret together", "PartialCredentials") from error
     except boto.ProfileNotFound as error:
-        raise AwsError(str(error), hint="list them: aws configure list-profiles") from error
-    except (
-        boto.TokenRetrievalError,
-        boto.SSOTokenLoadError,
-        boto.UnauthorizedSSOTokenError,
-    ) as error:
-        raise AwsError(
-            "the AWS SSO session has expired", hint="aws sso login, then run again"
+        raise refused(error, "list them: aws configure list-profiles") from error
+    except (boto.TokenRetrievalError, boto.SSOError, boto.LoginError) as error:
+        text = "the AWS sign-in has expired or cannot be used"
+        raise refused(f"{text}: {error}", _SIGN_IN) from error
+    except (boto.CredentialRetrievalError, boto.MetadataRetrievalError) as error:
+        raise refused(
+            f"the AWS credentials cannot be had: {error}",
+            "what the profile names (credential_process, role, web identity) has to work by itself",
         ) from error
-    except boto.EndpointConnectionError as error:
-        raise AwsError(
-            f"cannot reach AWS for {service} {operation}: {error}",
-            hint="check the region's name and the network",
-            code="EndpointConnection",
-            operation=operation,
+    except boto.RefreshWithMFAUnsupportedError as error:
+        raise refused(
+            "the profile's role asks for an MFA code, and its session is over",
+            "get a new session (aws sts assume-role with --token-code), then run again",
         ) from error
+    except (boto.InvalidConfigError, boto.ConfigParseError, boto.ConfigNotFound) as error:
+        raise refused(error, "mend ~/.aws/config, or use another --profile") from error
+    except (boto.NoRegionError, boto.InvalidRegionError, boto.UnknownRegionError) as error:
+        raise refused(error, "check `region` in hubdeploy.toml") from error
+    except boto.SSLError as error:
+        raise refused(
+            f"no trusted connection to AWS for {service} {operation}: {error}",
+            "a proxy that looks inside needs its certificate in AWS_CA_BUNDLE; check the clock too",
+            "SSL",
+        ) from error
+    except boto.ProxyConnectionError as error:
+        raise refused(error, "check HTTPS_PROXY, or set NO_PROXY", "ProxyConnection") from error
+    except boto.ConnectTimeoutError as error:
+        text = f"AWS does not answer for {service} {operation}: {error}"
+        raise refused(text, _NETWORK, "ConnectTimeout") from error
+    except (boto.ReadTimeoutError, boto.ConnectionClosedError) as error:
+        raise refused(
+            f"AWS did not answer {service} {operation} to the end: {error}",
+            "run the same command again: it goes on from where things are",
+            "NoAnswer",
+        ) from error
+    except (boto.ConnectionError, boto.HTTPClientError) as error:
+        text = f"cannot reach AWS for {service} {operation}: {error}"
+        raise refused(text, _NETWORK, "EndpointConnection") from error
     except boto.BotoCoreError as error:
-        raise AwsError(f"{service} {operation}: {error}", operation=operation) from error
+        text = f"{service} {operation}: {error}"
+        raise refused(text, "--debug shows the whole call") from error

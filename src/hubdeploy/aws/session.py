@@ -58,9 +58,12 @@ class Aws:
         return session
 
     def client(self, service: str, *, region: str | None = None) -> Any:
-        """The shared client of a service, e.g. ``client("ec2")``."""
+        """The shared client of a service, e.g. ``client("ec2")``.
+
+        :class:`~hubdeploy.errors.AwsError` if profile, region or configuration do not allow one.
+        """
         key = f"{service}@{region or self.region}"
-        with self._lock:
+        with translated(service, "client"), self._lock:
             if key not in self._clients:
                 from botocore.config import Config as BotoConfig
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hubdeploy.aws.errors import THROTTLED
+from hubdeploy.aws.hints import THROTTLED
 from hubdeploy.aws.session import Aws
 from hubdeploy.aws.waiting import retry_codes
 from hubdeploy.config.names import Key
