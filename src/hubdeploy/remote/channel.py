@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+OFFLINE = "offline"
+"""A result's problem where the machine never got the command."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:

@@ -12,7 +12,7 @@ from hubdeploy.aws.session import Aws
 from hubdeploy.aws.waiting import retry_codes
 from hubdeploy.config.names import Key
 from hubdeploy.errors import AwsError, RemoteError
-from hubdeploy.remote.channel import Result, Target
+from hubdeploy.remote.channel import OFFLINE, Result, Target
 
 BATCH = 50
 """Instances that one SendCommand takes by id."""
@@ -23,9 +23,9 @@ DELIVERY = 30
 _RUNNING = frozenset({"Pending", "InProgress", "Delayed", "Cancelling"})
 _PROBLEMS = {
     "TimedOut": "timed out",
-    "DeliveryTimedOut": "offline",
+    "DeliveryTimedOut": OFFLINE,
     "ExecutionTimedOut": "timed out",
-    "Undeliverable": "offline",
+    "Undeliverable": OFFLINE,
     "Terminated": "terminated",
     "Cancelled": "cancelled",
     "InvalidPlatform": "not a Linux machine",
@@ -55,7 +55,7 @@ class SsmChannel:
         for batch in _batches(reachable, BATCH):
             found |= self._batch(batch, command, until=until, deadline=deadline)
         return [
-            found.get(t.instance_id) or Result(target=t, code=None, problem="offline")
+            found.get(t.instance_id) or Result(target=t, code=None, problem=OFFLINE)
             for t in targets
         ]
 
