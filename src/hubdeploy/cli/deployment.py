@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from hubdeploy.config.names import Names
     from hubdeploy.pipeline.step import Context
     from hubdeploy.sandbox.known import Sandbox
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,4 +158,23 @@ def _log_to(deployment: str) -> Path:
     root = logging.getLogger("hubdeploy")
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
+    log.info("%s%s", BEGAN, next((word for word in sys.argv[1:] if word[:1] != "-"), ""))
     return path
+
+
+BEGAN = "hubdeploy "
+"""Begins a run's log; the command follows, without what is given to it."""
+
+
+def last_run(deployment: str, command: str) -> str:
+    """The log of the newest run of ``command`` from this machine; empty if none is kept."""
+    folder = state_dir() / "logs"
+    for path in sorted(folder.glob(f"{deployment}-*T*-*.log"), key=_written, reverse=True):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if f" {BEGAN}{command}" in text.split("\n", 1)[0]:
+            return text
+    return ""
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime

@@ -1,56 +1,96 @@
-"""Where each log is on a machine, and the command that shows it."""
+"""Where each log is, on a machine and in CloudWatch, and the command that shows it there."""
 
 from __future__ import annotations
 
-import io
 import re
 import shlex
-import tarfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hubdeploy.aws.masking import masked
 from hubdeploy.config.names import Role
 from hubdeploy.errors import ConfigError
+from hubdeploy.remote.channel import Result
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A log that people ask for: on which kinds of machine it is, and how it is read there."""
+    """A log that people ask for: on which kinds of machine it is, and how it is read there.
+
+    ``group`` is the CloudWatch group that the machines' agent sends it to; ``marked`` is what only
+    its lines hold there, where others share the group.
+    """
 
     roles: tuple[Role, ...]
     journal: tuple[str, ...] = ()
     """systemd units."""
     file: str = ""
     container: str = ""
+    group: str
+    marked: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One machine's log as it was found, wherever.
+
+    ``problem`` says why there is none; ``missed``: the machine was not reached, so that somewhere
+    else there may be one.
+    """
+
+    label: str
+    text: str = ""
+    problem: str = ""
+    missed: bool = False
+
+    @classmethod
+    def of(cls, result: Result) -> Found:
+        if result.ok:
+            return cls(label=result.target.label, text=result.stdout)
+        problem = result.problem or result.stderr.strip() or f"exit code {result.code}"
+        return cls(label=result.target.label, problem=problem, missed=result.code is None)
 
 
 ALL = tuple(Role)
 SWARM = (Role.LEADER, Role.WORKER)
+LEADER = (Role.LEADER,)
 UNITS: dict[str, Unit] = {
-    "cloud-init": Unit(roles=ALL, file="/var/log/cloud-init-output.log"),
-    "boot": Unit(roles=ALL, journal=("hubdeploy-boot",)),
-    "converge": Unit(roles=SWARM, journal=("hubdeploy-converge",)),
-    "docker": Unit(roles=SWARM, journal=("docker",)),
-    "hub": Unit(roles=(Role.LEADER,), journal=("jupyterhub",)),
-    "proxy": Unit(roles=(Role.LEADER,), journal=("hubdeploy-proxy",)),
-    "nginx": Unit(roles=(Role.LEADER,), container="hubdeploy-nginx"),
-    "fleet": Unit(roles=(Role.LEADER,), journal=("jupyterhub",)),
-    "swarm": Unit(roles=SWARM, journal=("hubdeploy-swarm",)),
-    "chef": Unit(roles=(Role.CHEF,), journal=("goiardi", "cinc-server", "chef-server")),
-    "workstation": Unit(roles=(Role.WORKSTATION,), journal=("hubdeploy-workstation",)),
+    "cloud-init": Unit(roles=ALL, file="/var/log/cloud-init-output.log", group="cloud-init"),
+    "boot": Unit(roles=ALL, journal=("hubdeploy-boot",), group="cloud-init"),
+    "converge": Unit(roles=SWARM, journal=("hubdeploy-converge",), group="converge"),
+    "docker": Unit(roles=SWARM, journal=("docker",), group="system", marked="dockerd"),
+    "hub": Unit(roles=LEADER, journal=("jupyterhub",), group="hub"),
+    "proxy": Unit(roles=LEADER, journal=("hubdeploy-proxy",), group="hub"),
+    "nginx": Unit(roles=LEADER, container="hubdeploy-nginx", group="nginx"),
+    "fleet": Unit(roles=LEADER, journal=("jupyterhub",), group="hub", marked="fleet"),
+    "swarm": Unit(roles=SWARM, journal=("hubdeploy-swarm",), group="agent"),
+    "chef": Unit(
+        roles=(Role.CHEF,), journal=("goiardi", "cinc-server", "chef-server"), group="chef"
+    ),
+    "workstation": Unit(
+        roles=(Role.WORKSTATION,), journal=("hubdeploy-workstation",), group="agent"
+    ),
 }
 _SINCE = re.compile(r"^\d+\s*[smhd]$")
 
 
-def command(name: str, *, lines: int, since: str = "") -> str:
-    """The shell command that prints the log's last ``lines`` (those since ``10m``)."""
+def named(name: str) -> Unit:
+    """The log of that name; :class:`ConfigError` lists those that there are."""
     if name not in UNITS:
         raise ConfigError(
             f"no log is called {name!r}", hint=f"one of: {', '.join(UNITS)}, user/NAME"
         )
+    return UNITS[name]
+
+
+def seconds(since: str) -> float:
+    """``10m`` in seconds."""
     past = _past(since)
-    unit = UNITS[name]
+    return float(past[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[past[-1]]
+
+
+def command(name: str, *, lines: int, since: str = "") -> str:
+    """The shell command that prints the log's last ``lines`` (those since ``10m``)."""
+    unit = named(name)
+    past = _past(since)
     if unit.file:
         if past:
             raise ConfigError(
@@ -102,25 +142,3 @@ def fresh(before: str, now: str) -> list[str]:
         if new[: len(rest)] == rest:
             return new[len(rest) :]
     return new
-
-
-def clean(text: str) -> str:
-    """A log without what looks like a secret."""
-    hidden = re.sub(
-        r"(?i)\b((?:password|secret|token|authorization)[\"']?\s*[:=]\s*)(\"[^\"]*\"|'[^']*'|\S+)",
-        r"\1***",
-        str(masked(text)),
-    )
-    return re.sub(r"(?<=[?&]token=)[^&\s]+", "***", hidden)
-
-
-def archive(files: Mapping[str, str]) -> bytes:
-    """A ``tar.gz`` of cleaned texts by name; the same texts give the same bytes."""
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=6) as tar:
-        for name, text in sorted(files.items()):
-            body = clean(text).encode()
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = len(body), 0o600
-            tar.addfile(info, io.BytesIO(body))
-    return raw.getvalue()

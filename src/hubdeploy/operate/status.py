@@ -162,6 +162,11 @@ def _parameters(aws: Aws, path: str) -> dict[str, dict[str, Any]]:
     return {item["Name"]: _decoded(item["Value"]) for item in found}
 
 
+def parameter(name: str, *, aws: Aws) -> dict[str, Any]:
+    """A JSON parameter; empty if it is not there."""
+    return _values(aws, [name])[0]
+
+
 def _values(aws: Aws, names: list[str]) -> list[dict[str, Any]]:
     found = aws.call("ssm", "get_parameters", Names=names).get("Parameters", [])
     by_name = {item["Name"]: _decoded(item["Value"]) for item in found}

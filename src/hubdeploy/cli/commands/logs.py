@@ -11,8 +11,8 @@ import typer
 from hubdeploy.cli import help, options
 
 if TYPE_CHECKING:
-    from hubdeploy.cli.deployment import Opened
-    from hubdeploy.remote.channel import Result
+    from hubdeploy.operate.logs import Found
+    from hubdeploy.operate.reading import Reader
 
 EXAMPLE = "hubdeploy logs hub --since 10m"
 POLL = 1.0
@@ -33,8 +33,17 @@ def logs(
         str | None, typer.Option("--on", help="A machine or a role; default: all that have it.")
     ] = None,
     since: Annotated[str, typer.Option("--since", help="For example 10m, 2h, 1d.")] = "",
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=100_000)] = 200,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, max=100_000, help="How many, at most.")
+    ] = 200,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="machine, cloudwatch, or auto: the machine while it can be reached.",
+        ),
+    ] = "auto",
     output: Annotated[
         Path, typer.Option("--output", "-o", help="export: the archive's name.")
     ] = Path("hubdeploy-logs.tar.gz"),
@@ -42,94 +51,76 @@ def logs(
     profile: options.Profile = None,
     region: options.Region = None,
 ) -> None:
-    """Show a log from the machines that have it; secrets are masked."""
+    """Show a log from the machines that have it, or from CloudWatch; secrets are masked.
+
+    A machine that does not answer, or has ended, is read from what it sent to CloudWatch, and a
+    line says so. `logs export` makes one archive for a bug report: all logs, the status, doctor's
+    findings, versions, the configuration and the log of the last `up` from here.
+    """
+    from hubdeploy.cli.channels import channel
     from hubdeploy.cli.deployment import open_deployment
     from hubdeploy.cli.output import console, plain
-    from hubdeploy.operate import logs as operate
+    from hubdeploy.errors import ConfigError
+    from hubdeploy.operate.cleaning import clean
+    from hubdeploy.operate.logs import fresh
+    from hubdeploy.operate.reading import SOURCES, Reader
+    from hubdeploy.operate.status import machines
 
+    if source not in SOURCES:
+        raise ConfigError(f"--from {source}: no such source", hint=f"one of: {', '.join(SOURCES)}")
     opened = open_deployment(path=config, sandbox=sandbox, profile=profile, region=region)
+    err = console(stderr=True)
+
+    def say(text: str) -> None:
+        err.print(clean(text), markup=False, soft_wrap=True)
+
+    def reader() -> Reader:
+        there = machines(aws=opened.aws, names=opened.names)
+        way = channel(opened, there, via=via)
+        return Reader(
+            aws=opened.aws, names=opened.names, there=there, channel=way, source=source, say=say
+        )
+
     if what == "export":
-        texts = {
-            f"{label}/{name}.log": result.stdout if result.ok else f"({_problem(result)})"
-            for name, unit in operate.UNITS.items()
-            for label, result in _read(
-                opened, name, on=on, lines=5000, since="" if unit.file else since, via=via
-            ).items()
-        }
-        output.write_bytes(operate.archive(texts))
-        plain(f"{output}: {len(texts)} logs, secrets masked")
+        from hubdeploy.cli.bundle import write
+
+        made = write(output, opened, reader(), on=on, since=since)
+        plain(f"{output}: {made}, secrets masked")
         return
     shown: dict[str, str] = {}
+    reading = reader()
     while True:
-        found = _wanted(opened, what, on=on, lines=lines, since=since, via=via)
-        for label, result in found.items():
-            if not result.ok:
+        found = _wanted(reading, what, on=on, lines=lines, since=since)
+        for label, each in found.items():
+            if each.problem:
                 if label not in shown:
-                    console(stderr=True).print(f"{label}: {_problem(result)}", markup=False)
+                    say(f"{label}: {each.problem}")
                 shown.setdefault(label, "")
                 continue
-            cleaned = operate.clean(result.stdout)
-            for line in operate.fresh(shown.get(label, ""), cleaned):
+            cleaned = clean(each.text)
+            for line in fresh(shown.get(label, ""), cleaned):
                 plain(f"{label}: {line}" if len(found) > 1 else line)
             shown[label] = cleaned
         if not follow:
-            if not any(result.ok for result in found.values()):
+            if not any(not each.problem for each in found.values()):
+                if not found:
+                    say(f"nothing of {what} was found")
                 raise typer.Exit(1)
             return
         time.sleep(POLL)
 
 
-def _problem(result: Result) -> str:
-    return result.problem or result.stderr.strip() or f"exit code {result.code}"
-
-
 def _wanted(
-    opened: Opened, what: str, *, on: str | None, lines: int, since: str, via: str | None
-) -> dict[str, Result]:
-    """By machine, or by log where ``what`` is a machine."""
-    from hubdeploy.operate import choose
+    reader: Reader, what: str, *, on: str | None, lines: int, since: str
+) -> dict[str, Found]:
+    """By machine, or by machine and log where ``what`` is a machine."""
     from hubdeploy.operate import logs as operate
-    from hubdeploy.operate.status import machines
 
     if what in operate.UNITS or what.startswith("user/"):
-        return _read(opened, what, on=on, lines=lines, since=since, via=via)
-    there = machines(aws=opened.aws, names=opened.names)
-    if what not in {name for m in there for name in (m.label, m.role, m.instance_id)}:
-        operate.command(what, lines=lines)  # says which logs there are
-    roles = {m.role for m in choose.machines(what, there)}
-    return {
-        f"{label} {name}": result
-        for name, unit in operate.UNITS.items()
-        if roles & set(unit.roles)
-        for label, result in _read(
-            opened, name, on=what, lines=lines, since="" if unit.file else since, via=via
-        ).items()
-    }
-
-
-def _read(
-    opened: Opened, what: str, *, on: str | None, lines: int, since: str, via: str | None
-) -> dict[str, Result]:
-    """What reading the log gave, by machine label."""
-    from hubdeploy.cli.channels import channel
-    from hubdeploy.config.names import Role
-    from hubdeploy.errors import ConfigError
-    from hubdeploy.operate import choose
-    from hubdeploy.operate import logs as operate
-    from hubdeploy.operate.status import machines
-
-    there = machines(aws=opened.aws, names=opened.names)
-    if what.startswith("user/"):
-        command = operate.server_command(what.removeprefix("user/"), lines=lines, since=since)
-        wanted = choose.machines(Role.LEADER, there)
-    else:
-        command = operate.command(what, lines=lines, since=since)
-        roles = operate.UNITS[what].roles
-        wanted = [m for m in choose.machines(on or "all", there) if m.role in roles]
-        if not wanted and on:
-            raise ConfigError(f"{on} has no log {what!r}")
-    results = channel(opened, there, via=via).run([m.target for m in wanted], command, deadline=60)
-    return {result.target.label: result for result in results}
+        return {f.label: f for f in reader.read(what, on=on, lines=lines, since=since)}
+    if not reader.knows(what):
+        operate.named(what)  # says which logs there are
+    return reader.everything(what, lines=lines, since=since)
 
 
 def register(app: typer.Typer) -> None:
