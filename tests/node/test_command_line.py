@@ -22,6 +22,7 @@ VERBS = [
     "update",
     "leave",
     "doctor",
+    "glance",
     "register",
     "converge",
     "ssh publish-host-key",

@@ -18,7 +18,7 @@ from hubdeploy.config.names import Role
 from hubdeploy.doctor import all_checks
 from hubdeploy.doctor.check import run
 from hubdeploy.doctor.context import DoctorContext
-from hubdeploy.operate import cost, costchange, policy, scale, secrets, status
+from hubdeploy.operate import cleaning, cloudlogs, cost, costchange, policy, scale, secrets, status
 from hubdeploy.operate.logs import command
 from hubdeploy.remote.ssm import SsmChannel
 from hubdeploy.sandbox.cloud.rights.enforcement import last_accessed
@@ -103,6 +103,11 @@ def everyday(made: Standing) -> None:
     machines = status.machines(aws=aws, names=names)
     results = channel.run([m.target for m in machines], command("boot", lines=5), deadline=10)
     assert len(results) == len(machines)
+    made.cloud.aws.call(
+        "logs", "create_log_stream", logGroupName=names.log_group("hub"), logStreamName="i-0ended"
+    )
+    cloudlogs.read("hub", machines, on=None, lines=5, since="", aws=aws, names=names)
+    assert cleaning.secrets_of(aws=aws, names=names)
     chef = next(m for m in machines if m.role == Role.CHEF)
     session = aws.call(
         "ssm",

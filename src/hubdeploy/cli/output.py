@@ -6,6 +6,7 @@ With ``--json`` stdout holds one JSON object and everything else goes to stderr.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ SCHEMA_VERSION = 1
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console as wide as the terminal; 80 columns in a pipe, so that logs read well."""
+    """A console as wide as the terminal or as COLUMNS says; else 80, so that logs read well."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -27,7 +28,7 @@ def console(*, stderr: bool = False) -> Console:
         stderr=stderr,
         highlight=False,
         soft_wrap=False,
-        width=None if stream.isatty() else 80,
+        width=None if stream.isatty() or os.environ.get("COLUMNS") else 80,
         emoji=False,
     )
 

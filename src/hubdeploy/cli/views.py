@@ -83,34 +83,46 @@ def plan_dict(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def machines_table(machines: Iterable[Machine]) -> RenderableType:
-    """Name, instance, type, zone, address, state and phase; fits 80 columns."""
+def machines_table(machines: Iterable[Machine], *, width: int) -> RenderableType:
+    """Name, instance, type, zone, address and phase; fewer columns where they do not fit.
+
+    Nothing is cut: the phase is what wraps, and below :data:`ROOMY` columns what can be looked up
+    elsewhere (type, zone, address) goes first.
+    """
     from rich.table import Table
 
+    titles = ["machine", "instance", "type", "zone", "address", "phase"]
+    if width < ROOMY:
+        titles = ["machine", "instance", "phase"] if width >= SLIM else ["machine", "phase"]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("machine", "instance", "type", "zone", "address", "phase"):
-        table.add_column(title, no_wrap=title != "phase", overflow="ellipsis")
+    for title in titles:
+        table.add_column(title, no_wrap=title != "phase", overflow="fold")
     for machine in machines:
         phase = machine.phase or machine.state
         if machine.state != "running":
             phase = machine.state
         detail = f" ({machine.detail})" if machine.detail and phase != "ready" else ""
-        table.add_row(
-            machine.label,
-            machine.instance_id,
-            machine.instance_type,
-            machine.zone[-2:],
-            machine.private_ip,
-            phase + detail,
-        )
+        cells = {
+            "machine": machine.label,
+            "instance": machine.instance_id,
+            "type": machine.instance_type,
+            "zone": machine.zone[-2:],
+            "address": machine.private_ip,
+            "phase": phase + detail,
+        }
+        table.add_row(*(cells[title] for title in titles))
     return table
+
+
+ROOMY, SLIM = 76, 44
+"""Columns that all of a machine's line needs, and its name, id and phase."""
 
 
 def show_status(status: Status, out: Console) -> None:
     """The deployment at a glance."""
     out.print(f"[bold]{status.deployment}[/] in {status.region}", end="")
     out.print(f"  {status.url}" if status.url else "  (no hub yet)", soft_wrap=True, markup=False)
-    out.print(machines_table(status.machines))
+    out.print(machines_table(status.machines, width=out.width))
     if status.group is not None:
         group = status.group
         out.print(

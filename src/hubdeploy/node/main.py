@@ -138,6 +138,14 @@ def doctor() -> None:
     typer.echo(json.dumps(examine.facts(_cloud()), indent=1))
 
 
+@app.command()
+def glance() -> None:
+    """Users, memory, who waits and the fleet's last decisions, as one JSON object (leader)."""
+    from hubdeploy.node import glance as look
+
+    typer.echo(json.dumps(look.glance()))
+
+
 @ssh_app.command("publish-host-key")
 def ssh_publish() -> None:
     """Publish the public SSH host key through SSM."""

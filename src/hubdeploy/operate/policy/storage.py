@@ -84,6 +84,8 @@ def services(names: Names) -> Iterator[Grant]:
         actions=(
             "logs:CreateLogGroup",
             "logs:DeleteLogGroup",
+            "logs:DescribeLogStreams",
+            "logs:GetLogEvents",
             "logs:PutRetentionPolicy",
             "logs:TagResource",
         ),

@@ -164,6 +164,8 @@ class Shell:
                 "simulated": True,
             }
             return said(json.dumps(facts) + "\n")
+        if words[:1] == ["glance"]:
+            return said(json.dumps({"at": time.time(), "problems": ["nothing is simulated"]}))
         if words[:2] == ["workstation", "nodes"]:
             deployment = spec.tags.get(TAG_DEPLOYMENT, "")
             nodes = [
