@@ -12,7 +12,10 @@ import pytest
 
 from hubdeploy.sandbox.images.build import Images
 from hubdeploy.sandbox.machines import cleanup
+from tests.plugins.machines import docker_engine, sandbox_images
 from tests.rehearsal.stage import CONFIG, Beginning, Stage
+
+__all__ = ["docker_engine", "sandbox_images"]
 
 LINES = pytest.StashKey[list[str]]()
 

@@ -48,7 +48,7 @@ memory = "1G"
 [[hub.profiles]]
 name = "wide"
 title = "Wide"
-memory = "2G"
+memory = "3G"
 [[hub.profiles]]
 name = "special"
 title = "On a machine of its own kind"

@@ -109,7 +109,8 @@ def test_a_full_cluster_grows_for_who_waits_and_shrinks_when_they_leave(stage: S
     (new,) = grown - before
     assert new in stage.on("workstation", "hubdeploy-node workstation nodes")
 
-    # beyond the limits the answer is clear, and no machine comes
+    # beyond the limits the answer is clear, and no machine comes: none is empty
+    assert {stage.worker_of(user.user) for user in users} == grown
     with stage.user("ninth") as ninth, stage.user("tenth") as tenth:
         with pytest.raises(HubClientError) as refused:
             ninth.start(options={"profile": "wide"})
