@@ -102,6 +102,26 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         }
     ),
     "status": obj({"schema": named("status"), **STATUS, "cost": COST}),
+    "watch": obj(
+        {
+            "schema": named("watch"),
+            "at": TEXT,
+            "problem": TEXT,
+            "status": obj(STATUS),
+            "fleet": {"type": ["object", "null"]},
+            "limits": many(
+                obj(
+                    {
+                        "name": TEXT,
+                        "used": COUNT,
+                        "limit": COUNT,
+                        "size": {"type": "boolean"},
+                        "near": {"enum": ["", "near", "at"]},
+                    }
+                )
+            ),
+        }
+    ),
     "scale": obj(
         {
             "schema": named("scale"),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pty
+import re
+import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +47,33 @@ class Terminal:
             text=True,
             timeout=200,
             check=False,
+        )
+
+    def asked(self, *words: str, answer: str | None) -> subprocess.CompletedProcess[str]:
+        """Run at a terminal and answer its question; None: Ctrl-C instead of an answer."""
+        ours, theirs = pty.openpty()
+        env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+        process = subprocess.Popen(
+            [HUBDEPLOY, *words, "--sandbox"],
+            cwd=self.folder,
+            env={**env, "XDG_STATE_HOME": str(self.folder / "state"), "NO_COLOR": "1"},
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        os.close(theirs)
+        assert process.stderr
+        said = b""
+        while b"[y/N]" not in said and (got := os.read(process.stderr.fileno(), 4096)):
+            said += got
+        if answer is None:
+            process.send_signal(signal.SIGINT)
+        else:
+            os.write(ours, answer.encode() + b"\n")
+        out, rest = process.communicate(timeout=200)
+        os.close(ours)
+        return subprocess.CompletedProcess(
+            words, process.returncode, out.decode(), (said + rest).decode()
         )
 
     def json(self, kind: str, *words: str) -> dict[str, Any]:
@@ -148,6 +180,81 @@ def test_a_stand_in_on_this_machine_is_not_taken_for_aws(
     assert ran.returncode in (1, 2)
     assert "http://127.0.0.1:1, which is no AWS" in ran.stderr
     assert "--sandbox" in ran.stderr
+
+
+def test_the_question_of_up_shows_what_the_change_costs_and_ctrl_c_leaves_all_as_it_was(
+    terminal: Terminal,
+) -> None:
+    text = terminal.config.read_text()
+    try:
+        terminal.config.write_text(text.replace("min_nodes = 1", "min_nodes = 2"))
+        no = terminal.asked("up", answer="n")
+        assert no.returncode == 1
+        assert "1 -> 2" in no.stderr
+        cost = next(line for line in no.stderr.splitlines() if line.startswith("This change: "))
+        assert re.search(r"\+\$0\.\d+ an hour idle \(about \+\$\d+ a month\)", cost)
+        question = next(line for line in no.stderr.splitlines() if "[y/N]" in line)
+        assert no.stderr.index(cost) < no.stderr.index(question)
+        assert "nothing was changed" in no.stderr
+        broken = terminal.asked("up", answer=None)
+        assert broken.returncode == 130
+        assert "error: interrupted at the question: nothing was done" in broken.stderr
+        assert "Aborted" not in broken.stderr
+    finally:
+        terminal.config.write_text(text)
+    assert terminal.json("plan", "plan")["changes"] == []
+
+
+def test_status_estimates_the_cost_with_its_date(terminal: Terminal) -> None:
+    lines = terminal("status").stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith("Cost (estimate, price list of ")]
+    assert re.search(r"price list of \d{4}-\d\d-\d\d\): \$\d+\.\d\d an hour idle", line)
+    assert any(line.startswith("  In the sandbox: estimated for") for line in lines)
+
+
+def test_quiet_is_one_line(terminal: Terminal) -> None:
+    ran = terminal("up", "--yes", "--quiet")
+    assert ran.stderr == ""
+    assert len(ran.stdout.splitlines()) == 1
+    assert "Nothing to change" in ran.stdout
+
+
+def test_watching_tells_news_in_a_pipe_and_json_lines_to_programs(terminal: Terminal) -> None:
+    lines = terminal("status", "--watch", "--every", "0.5", "--times", "3").stdout.splitlines()
+    assert any("machines: 1 of 6" in line for line in lines)
+    assert sum("worker/1 " in line for line in lines) == 1, "the same is not told again"
+    ran = terminal("status", "--watch", "--every", "0.5", "--times", "2", "--json")
+    looks = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert len(looks) == 2
+    for look in looks:
+        jsonschema.validate(look, SCHEMAS["watch"])
+
+
+def test_a_report_is_one_archive_without_secrets(terminal: Terminal) -> None:
+    terminal("secret", "set", "hub/shared-password", stdin="open sesame\n")
+    folder = terminal.folder / "state/hubdeploy/logs"
+    for log in folder.glob("*.log"):
+        with log.open("a") as more:
+            more.write("quoted: open sesame; AWS_SECRET_ACCESS_KEY=hunter2hunter2\n")
+    ran = terminal("logs", "export", "--output", "report.tar.gz")
+    assert ran.returncode == 0, ran.stderr
+    assert "report.tar.gz: " in ran.stdout
+    path = terminal.folder / "report.tar.gz"
+    assert path.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(fileobj=io.BytesIO(path.read_bytes())) as tar:
+        texts = {m.name: tar.extractfile(m).read().decode() for m in tar}  # type: ignore[union-attr]
+    assert json.loads(texts["status.json"])["deployment"] == terminal.name
+    assert json.loads(texts["doctor.json"])["checks"]
+    assert json.loads(texts["configuration.json"])["name"] == terminal.name
+    versions = json.loads(texts["versions.json"])
+    assert versions["hubdeploy"].startswith("hubdeploy ")
+    assert versions["release"]["wheel"]["sha256"]
+    assert "hubdeploy up" in texts["last-up.log"].splitlines()[0]
+    assert "logs/worker/1/boot.log" in texts
+    whole = "".join(texts.values())
+    assert "quoted: ***" in whole
+    assert "sesame" not in whole
+    assert "hunter2" not in whole
 
 
 def test_simulated_machines_have_no_chef_server_to_ask_and_it_says_so(terminal: Terminal) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 
 import pytest
@@ -46,10 +47,26 @@ def test_what_looks_like_a_secret_is_masked(text: str) -> None:
         "user ada@example.org logged in",
         "https://notebooks.example.org/hub/login?next=%2Fhub%2F",
         "10 tokens left, next at 12:30",
+        '{"cookie_secret": null, "token_days": 14, "secrets": []}',
     ],
 )
 def test_what_is_none_stays_as_it_is(text: str) -> None:
     assert cleaning.clean(text) == text
+
+
+def test_what_was_json_stays_json() -> None:
+    told = {
+        "password": 'hunter2"hunter2',
+        "deep": {"api_token": "hunter2 hunter2"},
+        "cookie": None,
+        "said": "password=\"hunter2 hunter2\" and token='hunter2'",
+    }
+    assert json.loads(cleaning.clean(json.dumps(told, indent=1))) == {
+        "password": "***",
+        "deep": {"api_token": "***"},
+        "cookie": None,
+        "said": "password=\"***\" and token='***'",
+    }
 
 
 def test_an_archive_holds_none_of_the_deployments_own_secrets(standing: Standing) -> None:

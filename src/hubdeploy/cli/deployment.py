@@ -66,10 +66,12 @@ def open_deployment(
     machines: str | None = None,
     start: bool = False,
     say: Callable[[str], object] = str,
+    logged: bool = True,
 ) -> Opened:
     """Read the configuration and find the account (or the sandbox, which ``start`` begins).
 
-    Every AWS call from here on goes to the run's log file, secrets masked.
+    Every AWS call from here on goes to the run's log file, secrets masked; where nothing is
+    ``logged``, there is none.
     """
     from hubdeploy.aws.session import Aws
     from hubdeploy.config.load import load
@@ -90,7 +92,7 @@ def open_deployment(
             f"--region {region}: {path} says {config.region}",
             hint="a deployment stays in its region; use another configuration file",
         )
-    log_file = _log_to(config.name)
+    log_file = _log_to(config.name) if logged else Path(os.devnull)
     if not sandbox:
         aws = Aws(region=config.region, profile=profile)
         _refuse_sandbox(aws)

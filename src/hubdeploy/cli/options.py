@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hubdeploy.cli import completing
+
 DEFAULT = Path("hubdeploy.toml")
 
 TARGET = "Which deployment"
@@ -60,10 +62,16 @@ Machines = Annotated[
     typer.Option(
         "--machines",
         help="With --sandbox: 'docker' or 'simulated'; default: docker where it can be had.",
+        autocompletion=completing.kinds,
         rich_help_panel=TARGET,
     ),
 ]
 Via = Annotated[
     str | None,
-    typer.Option("--via", help="How to reach machines: auto, ssm or ssh.", rich_help_panel=TARGET),
+    typer.Option(
+        "--via",
+        help="How to reach machines: auto, ssm or ssh.",
+        autocompletion=completing.channels,
+        rich_help_panel=TARGET,
+    ),
 ]

@@ -46,17 +46,25 @@ def plain(text: str, *, stderr: bool = False) -> None:
     stream.flush()
 
 
-def confirm(question: str) -> bool:
-    """Ask at the terminal; without one, refuse: nobody is there to answer."""
+def confirm(what: str) -> bool:
+    """Ask at the terminal whether ``what`` is to be done; without one, refuse: nobody answers."""
     if not sys.stdin.isatty():
         raise HubdeployError(
-            f"{question} There is no terminal to answer at.",
+            f"{what}: this needs a yes, and there is no terminal to ask at",
             hint="--yes answers yes",
             exit_code=2,
         )
     import typer
 
-    return typer.confirm(question, default=False, err=True)
+    try:
+        return typer.confirm(f"{what}. Go on?", default=False, err=True)
+    except typer.Abort:
+        sys.stderr.write("\n")
+        raise HubdeployError(
+            "interrupted at the question: nothing was done",
+            hint="answer y to go on, n to leave it",
+            exit_code=130,
+        ) from None
 
 
 def show_error(error: HubdeployError) -> None:

@@ -18,7 +18,10 @@ _NAMED = re.compile(
     \b ((?:[\w.-]*[_.-])? (?:password|passwd|secret|token|credentials?|private[_-]?key|api[_-]?key
         |secret[_-]?(?:access[_-]?)?key|cookie[_-]?secret|authorization|set-cookie|cookie)
         (?:[_.-][\w.-]*)? ["']? \s* [:=] \s* (?:(?:bearer|token|basic)\s+)?)
-    ("[^"\n]*" | '[^'\n]*' | [^\s,;&]+)
+    (?! (?: null | true | false | none | \d{1,3} ) \b )
+    (?: (\\["']) .*? \2                         # in quotes, within a text in quotes
+      | (["']) (?: \\. | (?!\3) [^\\\n] )* \3   # in quotes
+      | [^\s,;&"'{}\[\]]+ )
     """
 )
 _BEARER = re.compile(r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}")
@@ -37,8 +40,13 @@ def clean(text: str, *, known: Collection[str] = ()) -> str:
     text = str(masked(text))
     text = _BY_LOOK.sub(MASK, text)
     text = _IN_URL.sub(rf"\1:{MASK}@", text)
-    text = _NAMED.sub(rf"\1{MASK}", text)
+    text = _NAMED.sub(_hidden, text)
     return _BEARER.sub(rf"\1{MASK}", text)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    quote = found[2] or found[3] or ""
+    return f"{found[1]}{quote}{MASK}{quote}"
 
 
 def secrets_of(*, aws: Aws, names: Names) -> set[str]:

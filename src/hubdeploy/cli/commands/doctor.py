@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hubdeploy.cli import help, options
+from hubdeploy.cli import completing, help, options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +24,16 @@ def doctor(
         bool, typer.Option("--spawn", help="Also start a server and run a notebook cell.")
     ] = False,
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="Only checks whose name begins so.")
+        list[str] | None,
+        typer.Option(
+            "--only", help="Only checks whose name begins so.", autocompletion=completing.checks
+        ),
     ] = None,
     skip: Annotated[
-        list[str] | None, typer.Option("--skip", help="Not those whose name begins so.")
+        list[str] | None,
+        typer.Option(
+            "--skip", help="Not those whose name begins so.", autocompletion=completing.checks
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings exit with 2.")] = False,
     list_only: Annotated[bool, typer.Option("--list", help="Only name the checks.")] = False,

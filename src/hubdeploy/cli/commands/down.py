@@ -65,7 +65,7 @@ def down(
         if not (quiet or as_json):
             show_plan(planned, console(stderr=True))
         where = "the sandbox" if opened.sandbox else f"account {opened.names.account}"
-        if not yes and not confirm(f"{summary(planned)} in {where}. Go on?"):
+        if not yes and not confirm(f"{summary(planned)} in {where}"):
             raise HubdeployError("nothing was removed", hint="answer y to go on")
         ctx = opened.context(delete_files=delete_files)
         steps = all_steps(ctx)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hubdeploy.cli import help, options
+from hubdeploy.cli import completing, help, options
 
 if TYPE_CHECKING:
     from hubdeploy.operate.logs import Found
@@ -24,13 +24,19 @@ def logs(
         str,
         typer.Argument(
             help="cloud-init, boot, converge, docker, hub, proxy, nginx, fleet, swarm, chef, "
-            "workstation, user/NAME; a machine for all of its logs; or 'export' for an archive."
+            "workstation, user/NAME; a machine for all of its logs; or 'export' for an archive.",
+            autocompletion=completing.logs,
         ),
     ] = "hub",
     config: options.Config = options.DEFAULT,
     sandbox: options.Sandbox = False,
     on: Annotated[
-        str | None, typer.Option("--on", help="A machine or a role; default: all that have it.")
+        str | None,
+        typer.Option(
+            "--on",
+            help="A machine or a role; default: all that have it.",
+            autocompletion=completing.several,
+        ),
     ] = None,
     since: Annotated[str, typer.Option("--since", help="For example 10m, 2h, 1d.")] = "",
     lines: Annotated[
@@ -42,6 +48,7 @@ def logs(
         typer.Option(
             "--from",
             help="machine, cloudwatch, or auto: the machine while it can be reached.",
+            autocompletion=completing.sources,
         ),
     ] = "auto",
     output: Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hubdeploy.cli import help, options
+from hubdeploy.cli import completing, help, options
 
 EXAMPLE = "hubdeploy run --on worker 'docker ps'"
 
@@ -16,7 +16,12 @@ def run(
     config: options.Config = options.DEFAULT,
     sandbox: options.Sandbox = False,
     on: Annotated[
-        str, typer.Option("--on", help="all, a role, worker/2, or an instance id.")
+        str,
+        typer.Option(
+            "--on",
+            help="all, a role, worker/2, or an instance id.",
+            autocompletion=completing.several,
+        ),
     ] = "all",
     via: options.Via = None,
     deadline: Annotated[

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
-from hubdeploy.cli import help, options
+from hubdeploy.cli import completing, help, options
 
-Name = Annotated[str, typer.Argument(help="For example hub/oauth-client-secret.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="For example hub/oauth-client-secret.", autocompletion=completing.secrets),
+]
 
 
 def set_(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hubdeploy.cli import help, options
+from hubdeploy.cli import completing, help, options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,12 @@ EXAMPLE = "hubdeploy ssh worker/2"
 
 
 def ssh(
-    machine: Annotated[str, typer.Argument(help="leader, worker/2, or an instance id.")] = "leader",
+    machine: Annotated[
+        str,
+        typer.Argument(
+            help="leader, worker/2, or an instance id.", autocompletion=completing.single
+        ),
+    ] = "leader",
     config: options.Config = options.DEFAULT,
     sandbox: options.Sandbox = False,
     via: options.Via = None,

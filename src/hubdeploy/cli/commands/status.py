@@ -57,7 +57,7 @@ def status(
     elif now.exists:
         out = console()
         show_status(now, out)
-        for line in estimate.lines():
+        for line in (*estimate.lines(), *((cost.REHEARSAL,) if opened.sandbox else ())):
             out.print(line, markup=False, soft_wrap=True)
     if not now.exists:
         raise _nothing(now)

@@ -84,7 +84,7 @@ def up(
             },
         )
         return
-    _result(opened, now, console(), changed=bool(done.mutations), seconds=seconds)
+    _result(opened, now, console(), changed=bool(done.mutations), seconds=seconds, quiet=quiet)
 
 
 def _agree(opened: Opened, planned: object, *, yes: bool, replace: bool, quiet: bool) -> None:
@@ -110,7 +110,7 @@ def _agree(opened: Opened, planned: object, *, yes: bool, replace: bool, quiet: 
             )
         return
     where = "the sandbox" if opened.sandbox else f"account {opened.names.account}"
-    if not confirm(f"{summary(planned)} in {where}. Go on?"):
+    if not confirm(f"{summary(planned)} in {where}"):
         raise HubdeployError("nothing was changed", hint="answer y to go on")
 
 
@@ -125,13 +125,17 @@ def _costs(opened: Opened, out: Console) -> None:
         out.print(line, markup=False, soft_wrap=True)
 
 
-def _result(opened: Opened, now: Status, out: Console, *, changed: bool, seconds: float) -> None:
+def _result(
+    opened: Opened, now: Status, out: Console, *, changed: bool, seconds: float, quiet: bool
+) -> None:
     from hubdeploy.cli.views import show_status
 
     if changed:
         out.print(f"Done in {seconds:.0f} s.")
     else:
         out.print(f"Nothing to change: {now.deployment} is as configured ({seconds:.1f} s).")
+    if quiet:
+        return
     show_status(now, out)
     flag = " --sandbox" if opened.sandbox else ""
     if opened.sandbox is not None:
