@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hubdeploy.chef.failures import ChefConflict
 from hubdeploy.chef.server import ChefServer
+from hubdeploy.config.names import Key
 from hubdeploy.config.settings import Settings
 from hubdeploy.errors import ChefError
 from hubdeploy.node import chefserver, packages, system
@@ -18,7 +19,13 @@ log = logging.getLogger(__name__)
 
 ORGANISATION = "hubdeploy"
 ADMIN = "hubdeploy"
+BACKUPS = "/var/opt/hubdeploy-backup"
+"""Where the control command leaves backups; its own default differs between the two builds."""
 _RECONFIGURE = 1800
+_RESTORE = 5400
+_DONE = "Restoration Completed!"
+"""The last words of a restore (``chef_backup``). A backup of another version of the server is left
+aside with a remark, and the exit code is 0 all the same."""
 
 _CONFIG = """\
 # Written by hubdeploy-node.
@@ -29,6 +36,7 @@ nginx['ssl_protocols'] = 'TLSv1.2 TLSv1.3'
 nginx['enable_non_ssl'] = false
 # a deployment has a handful of nodes, and the machine 8 GB
 postgresql['shared_buffers'] = '512MB'
+backup['export_dir'] = '{backups}'
 """
 
 
@@ -58,7 +66,9 @@ class Omnibus:
         packages.install(packages.fetch(self._cloud, packages.server(self._settings)))
 
     def configure(self) -> None:
-        text = _CONFIG.format(host=self._cloud.machine.names.chef_host, folder=FOLDER)
+        text = _CONFIG.format(
+            host=self._cloud.machine.names.chef_host, folder=FOLDER, backups=BACKUPS
+        )
         system.write(self._cloud.machine.path(self._config), text)
         self._ctl("reconfigure")
         chefserver.wait_until_it_answers(self._cloud, self.url())
@@ -86,7 +96,9 @@ class Omnibus:
         return chefserver.connect(self._cloud, Actor(name="pivotal", key=key), self.url())
 
     def _has_organisation(self) -> bool:
-        return ORGANISATION in self._ctl("org-list", timeout=120).split()
+        # one name a line; warnings may stand between
+        listed = self._ctl("org-list", timeout=120).splitlines()
+        return ORGANISATION in [line.strip() for line in listed]
 
     def _create_organisation(self) -> Actor:
         file = self._cloud.machine.path(f"{FOLDER}/validator.pem")
@@ -120,7 +132,7 @@ class Omnibus:
         folder = self._backups()
         before = set(folder.glob("*.tgz"))
         # the server is down for the minute that this takes
-        self._ctl("backup", "--yes")
+        self._ctl("backup", "--yes", "--timeout", str(_RECONFIGURE))
         made = sorted(set(folder.glob("*.tgz")) - before)
         if not made:
             raise ChefError(
@@ -138,11 +150,28 @@ class Omnibus:
         tarball = source.with_suffix("").with_suffix(".tgz")
         source.replace(tarball)
         try:
-            self._ctl("restore", str(tarball), "--cleanse")
+            said = self._ctl(
+                "restore",
+                str(tarball),
+                "--cleanse",
+                "--timeout",
+                str(_RECONFIGURE),
+                timeout=_RESTORE,
+            )
         finally:
             tarball.unlink(missing_ok=True)
+        if _DONE not in said:
+            reason = next((x for x in reversed(said.splitlines()) if x.strip()), "it said nothing")
+            raise ChefError(
+                f"{self._control} did not restore the backup: {reason.strip()}",
+                hint="set chef.server_version to the backup's; or, to begin anew, remove "
+                f"s3://{self._cloud.machine.bucket}/{Key.CHEF_BACKUP}/",
+            )
+        # the search index is in no backup
+        chefserver.wait_until_it_answers(self._cloud, self.url())
+        self._ctl("reindex", ORGANISATION)
 
     def _backups(self) -> Path:
-        folder = self._cloud.machine.path("/var/opt/chef-backup")
+        folder = self._cloud.machine.path(BACKUPS)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
