@@ -112,9 +112,59 @@ def test_the_same_settings_give_the_same_text() -> None:
 def test_the_proxys_modules_are_pinned_with_their_checksums_and_name_no_host() -> None:
     text = (COOKBOOKS / "hub_leader/files/package-lock.json").read_text()
     packages = json.loads(text)["packages"]
-    assert packages["node_modules/configurable-http-proxy"]["version"] == "5.3.0"
+    assert packages["node_modules/configurable-http-proxy"]["version"] == "5.1.0"
     assert all(item["integrity"] for name, item in packages.items() if name)
     assert not any("resolved" in item for item in packages.values())
+
+
+NODES = {"Debian 12": (18, 13), "Debian 13": (20, 19)}
+"""Node's version as each release first had it."""
+
+
+def _fits(engines: str, version: tuple[int, int]) -> bool:
+    """npm's ranges, as far as the lock file has them."""
+    for one in engines.split("||"):
+        found = re.fullmatch(r"\s*(>=|\^|)\s*(\d+)(?:\.(\d+))?(?:\.\d+)?\s*|\s*\*\s*", one)
+        assert found, f"a range that this test does not know: {one}"
+        operator, least = found[1], (int(found[2] or 0), int(found[3] or 0))
+        if version >= least and (operator in (">=", None) or version[0] == least[0]):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("release", NODES)
+def test_the_proxys_modules_run_on_the_distributions_node(release: str) -> None:
+    packages = json.loads((COOKBOOKS / "hub_leader/files/package-lock.json").read_text())[
+        "packages"
+    ]
+    engines = {name: item.get("engines", {}).get("node", "*") for name, item in packages.items()}
+    assert engines["node_modules/configurable-http-proxy"] != "*"
+    assert [name for name, range_ in engines.items() if not _fits(range_, NODES[release])] == []
+
+
+def test_a_range_of_versions_is_read_as_npm_does() -> None:
+    assert _fits(">= 18", (18, 13))
+    assert not _fits(">= 20", (18, 13))
+    assert _fits("^16 || ^18 || >=20", (18, 13))
+    assert not _fits("^16 || >=20", (18, 13))
+    assert not _fits(">=22.12.0", (20, 19))
+    assert _fits("*", (18, 13))
+
+
+def test_dockers_command_and_apparmors_parser_are_named_as_the_release_has_them() -> None:
+    always = ["docker.io", "iptables", "ca-certificates"]
+    assert call("HubBase::Packages.docker", "12", True) == [*always, "apparmor"]
+    assert call("HubBase::Packages.docker", "13.2", False) == [*always, "docker-cli"]
+
+
+def test_a_container_is_not_taken_for_a_machine_with_apparmor(tmp_path: Path) -> None:
+    enabled, container = tmp_path / "enabled", tmp_path / "container"
+    ask = ("HubBase::State.apparmor?", str(enabled), str(container))
+    assert call(*ask) is False
+    enabled.write_text("Y\n")
+    assert call(*ask) is True
+    container.write_text("docker\n")
+    assert call(*ask) is False
 
 
 def _text(folder: Path, part: str) -> str:

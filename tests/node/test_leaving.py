@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hubdeploy.config.names import Role
+from hubdeploy.config.names import Phase, Role
 from hubdeploy.errors import HubdeployError
-from hubdeploy.node import converging, doctor, leaving, swarm, system
+from hubdeploy.node import converging, doctor, leaving, phases, swarm, system
 from tests.plugins.deployment import Site, settings_of
 
 SHUTDOWN = "123 poweroff.target start waiting\n124 shutdown.target start waiting\n"
@@ -34,6 +34,41 @@ def test_only_the_end_of_the_machine_counts(
 def test_the_leader_never_leaves_its_own_swarm(site: Site) -> None:
     with site.machine(Role.LEADER) as cloud, pytest.raises(HubdeployError, match="would end"):
         swarm.leave(cloud)
+
+
+def _said(site: Site) -> tuple[str, str]:
+    said = site.get_json(site.names.parameters.phase(Role.WORKER, "i-0a"))
+    return said["phase"], said["detail"]
+
+
+@pytest.mark.parametrize("before", [Phase.READY, Phase.JOINING])
+def test_a_worker_that_cannot_rejoin_says_why_and_is_ready_once_it_can(
+    site: Site, monkeypatch: pytest.MonkeyPatch, before: Phase
+) -> None:
+    def refused(_: object) -> bool:
+        raise swarm.SwarmError("The swarm at 10.0.0.1:2377 could not be joined: no route")
+
+    with site.machine(Role.WORKER, "i-0a") as cloud:
+        phases.put(cloud, before)
+        monkeypatch.setattr(swarm, "join", refused)
+        with pytest.raises(swarm.SwarmError):
+            swarm.join_again(cloud)
+        phase, detail = _said(site)
+        assert phase == Phase.JOINING
+        assert "10.0.0.1:2377 could not be joined: no route" in detail
+        monkeypatch.setattr(swarm, "join", lambda _: True)
+        swarm.join_again(cloud)
+    assert _said(site) == (Phase.READY, "")
+
+
+def test_a_rejoin_does_not_hide_that_the_machine_is_taken_away(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "join", lambda _: True)
+    with site.machine(Role.WORKER, "i-0a") as cloud:
+        phases.put(cloud, Phase.DRAINING, "spot: terminate at 2026-11-24T04:00:00Z")
+        swarm.join_again(cloud)
+    assert _said(site)[0] == Phase.DRAINING
 
 
 def test_swarm_has_the_upper_half_of_dockers_addresses() -> None:

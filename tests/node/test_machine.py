@@ -10,6 +10,7 @@ import pytest
 from hubdeploy.config.names import Phase, Role
 from hubdeploy.errors import AwsError, HubdeployError
 from hubdeploy.node import cloudmap, hostkey, phases, spot
+from hubdeploy.node.aws import Cloud
 from hubdeploy.node.machine import Metadata, MetadataError, load
 from tests.plugins.deployment import Site
 from tests.plugins.metadata import MetadataServer
@@ -38,6 +39,23 @@ def test_a_machine_without_its_file_says_so(tmp_path: Path) -> None:
     (tmp_path / "machine.json").write_text('{"role": "king"}')
     with pytest.raises(HubdeployError, match="cannot be read"):
         load(tmp_path / "machine.json")
+
+
+def test_credentials_that_are_late_are_waited_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site.machine(Role.WORKER, "i-0abc") as cloud:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+        monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+        monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")  # the only one that it can reach is ours
+        site.metadata.busy = 2
+        fresh = Cloud(machine=cloud.machine)
+        phases.put(fresh, Phase.BOOTING)
+    assert site.metadata.busy == 0
+    (record,) = site.account.calls.find("ssm:PutParameter", role=site.names.instance(Role.WORKER))
+    assert record.error == ""
 
 
 # ---------------------------------------------------------------------------------- phases
@@ -113,6 +131,27 @@ def test_the_spot_notice_becomes_the_phase(site: Site, monkeypatch: pytest.Monke
         assert phases.current(cloud) is Phase.DRAINING
     said = site.get_json(site.names.parameters.phase(Role.WORKER, "i-0abc"))
     assert said["detail"] == "spot: terminate at 2026-11-24T04:00:00Z"
+
+
+def test_the_spot_notice_is_said_again_when_the_phase_was_overwritten(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notice = {"action": "terminate", "time": "2026-11-24T04:00:00Z"}
+    site.metadata.paths["spot/instance-action"] = json.dumps(notice)
+    seen = []
+    with site.machine(Role.WORKER, "i-0abc", spot=True) as cloud:
+
+        def pause(_: float) -> None:
+            seen.append(phases.current(cloud))
+            if len(seen) == 2:
+                raise Enough
+            # the boot or a rejoin, which does not know of it
+            phases.put(cloud, Phase.READY)
+
+        monkeypatch.setattr("time.sleep", pause)
+        with pytest.raises(Enough):
+            spot.watch(cloud)
+    assert seen == [Phase.DRAINING, Phase.DRAINING]
 
 
 def test_an_on_demand_machine_watches_nothing(site: Site) -> None:

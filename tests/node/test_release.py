@@ -75,6 +75,8 @@ class Publisher:
 
     def __init__(self) -> None:
         self.body, self.errors, self.asked = b"a Debian package", 0, list[str]()
+        self.cut = 0
+        """Downloads that end in the middle."""
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -94,6 +96,9 @@ class Publisher:
                 self.send_response(code)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
+                if outer.cut and self.path.endswith(".deb"):
+                    outer.cut -= 1
+                    body = body[: len(body) // 2]
                 self.wfile.write(body)
 
             def log_message(self, *_: Any) -> None:
@@ -153,6 +158,44 @@ def test_the_configured_checksum_wins_over_the_publishers(site: Site, publisher:
     with site.machine(Role.WORKSTATION, "i-0a") as station, refused:
         packages.fetch(station, pinned, where=DEBIAN, publisher=publisher.url)
     assert not site.account.calls.find("s3:PutObject", role=None)
+
+
+def test_a_download_that_is_cut_off_is_begun_again(site: Site, publisher: Publisher) -> None:
+    publisher.cut = 2
+    with site.machine(Role.WORKSTATION, "i-0a") as station:
+        file = packages.fetch(station, CINC, where=DEBIAN, publisher=publisher.url)
+        assert file.read_bytes() == publisher.body
+        assert station.object(packages.kept_as(CINC, DEBIAN)) == publisher.body
+    assert [path for path in publisher.asked if path.endswith(".deb")] == ["/file.deb"] * 3
+
+
+def test_what_the_publisher_said_first_holds_for_every_later_download(
+    site: Site, publisher: Publisher
+) -> None:
+    first = publisher.body
+    key = packages.kept_as(CINC, DEBIAN)
+    with site.machine(Role.WORKSTATION, "i-0a") as station:
+        packages.fetch(station, CINC, where=DEBIAN, publisher=publisher.url)
+    # the bucket lost the package, and the publisher has another under the same version
+    site.account.client("s3").delete_object(Bucket=site.names.bucket, Key=key)
+    publisher.body = b"exchanged at the publisher's"
+    for role in (Role.WORKSTATION, Role.WORKER):
+        with site.machine(role, "i-0b") as machine:
+            with pytest.raises(HubdeployError, match="checksum"):
+                packages.fetch(machine, CINC, where=DEBIAN, publisher=publisher.url)
+            assert not list(machine.machine.root.rglob("*.deb"))
+            assert machine.optional(key) is None
+    publisher.body = first
+    with site.machine(Role.WORKER, "i-0c") as worker:
+        file = packages.fetch(worker, CINC, where=DEBIAN, publisher=publisher.url)
+        assert file.read_bytes() == first
+
+
+def test_a_note_is_written_once(site: Site) -> None:
+    with site.machine(Role.WORKSTATION, "i-0a") as station:
+        assert station.put_object("packages/x.sha256", b"1", overwrite=False) is True
+        assert station.put_object("packages/x.sha256", b"2", overwrite=False) is False
+        assert station.object("packages/x.sha256") == b"1"
 
 
 def test_a_worker_takes_a_package_itself_but_keeps_it_from_the_others(

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
 import ssl
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hubdeploy.config.names import Role
+from hubdeploy.config.names import STATE_DIR, Role
 from hubdeploy.errors import HubdeployError
 from hubdeploy.node import certificates, tls
 from hubdeploy.node.aws import Cloud
+from hubdeploy.node.waiting import wait_for
+from tests.cookbooks.test_templates import nginx_config
 from tests.plugins.deployment import Site
+from tests.plugins.hubprocess import free_port
 
 HOST = "notebooks.example.org"
 ZONE = "Z123"
@@ -40,6 +48,13 @@ def shown(cloud: Cloud) -> str:
 class Certbot:
     """In place of certbot, whose CA cannot be reached here: issues, or refuses."""
 
+    _CHALLENGE = (
+        "mkdir -p $root/.well-known/acme-challenge; echo proof > "
+        "$root/.well-known/acme-challenge/token; curl -sf $(cat {folder}/asks)/"
+        ".well-known/acme-challenge/token | grep -qx proof || "
+        '{{ echo "the challenge was not answered"; exit 1; }};'
+    )
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         pair = certificates.issue([HOST], days=90, issuer="CA")
@@ -49,7 +64,9 @@ class Certbot:
         program.write_text(
             f'#!/bin/sh\necho "$@" >> {folder}/called\n'
             f'[ -e {folder}/refuse ] && {{ echo "too many certificates"; exit 1; }}\n'
-            'while [ $# -gt 0 ]; do [ "$1" = --config-dir ] && home=$2; shift; done\n'
+            'while [ $# -gt 0 ]; do case "$1" in --config-dir) home=$2;; -w) root=$2;; esac\n'
+            "shift; done\n"
+            f"[ -e {folder}/asks ] && {{ {self._CHALLENGE.format(folder=folder)} }}\n"
             f"mkdir -p $home/live/hub && cp {folder}/chain.pem $home/live/hub/fullchain.pem\n"
             f"cp {folder}/key.pem $home/live/hub/privkey.pem\n"
         )
@@ -59,6 +76,10 @@ class Certbot:
     def calls(self) -> list[str]:
         file = self.folder / "called"
         return file.read_text().splitlines() if file.exists() else []
+
+    def come_to(self, url: str) -> None:
+        """As a CA does: issue only once the challenge is answered there."""
+        (self.folder / "asks").write_text(url)
 
     def refuse(self, yes: bool = True) -> None:
         file = self.folder / "refuse"
@@ -227,6 +248,68 @@ def test_the_http_challenge_waits_for_name_and_listener(
     assert certbot.calls == []
     # nobody was asked, so nothing is gained by waiting
     assert not tls.in_place(leader)
+
+
+@contextmanager
+def nginx(cloud: Cloud, folder: Path) -> Iterator[int]:
+    """nginx with the leader's configuration, on free ports; the one for plain HTTP."""
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert program, "nginx is not installed (Debian package nginx-light)"
+    http, https = free_port(), free_port()
+    text = nginx_config({"kind": "self-signed"}, state=cloud.machine.path(STATE_DIR), folder=folder)
+    for here, there in (
+        ("listen 80 ", f"listen 127.0.0.1:{http} "),
+        ("listen 443 ", f"listen 127.0.0.1:{https} "),
+        ("pid /run/nginx.pid", f"pid {folder}/nginx.pid"),
+        ("_path /tmp/", f"_path {folder}/"),
+        ("/dev/stdout", "/dev/null"),
+        # pytest's folders are this user's alone
+        ("user nobody nogroup;", "user root;" if os.geteuid() == 0 else ""),
+    ):
+        assert here in text
+        text = text.replace(here, there)
+    (folder / "nginx.conf").write_text(text)
+    command = [program, "-e", "stderr", "-c", str(folder / "nginx.conf")]
+    server = subprocess.Popen(command)
+    try:
+        yield http
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def test_the_http_challenge_is_answered_by_nginx_once_it_listens(
+    site: Site,
+    leader: Cloud,
+    certbot: Certbot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use(site, "letsencrypt", challenge="http")
+    # the name leads to this machine, as it would if it were the leader's
+    monkeypatch.setattr("socket.getaddrinfo", _everything_is_here(socket.getaddrinfo))
+    monkeypatch.setattr(tls, "HTTP", free_port())
+    tls.ensure(leader)
+    assert "nginx does not listen on port" in tls.note(leader)["why"]
+    assert certbot.calls == []
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    with nginx(leader, folder) as port:
+        monkeypatch.setattr(tls, "HTTP", port)
+        certbot.come_to(f"http://127.0.0.1:{port}")
+        # the timer's next round, some minutes later; nginx may be starting still
+        wait_for("the certificate", lambda: tls.ensure(leader) or None, seconds=30, every=0.2)
+    said = tls.note(leader)
+    assert (said["kind"], said["why"]) == ("letsencrypt", "")
+    (call,) = certbot.calls
+    assert f"--webroot -w {leader.machine.path(tls.ACME)}" in call
+    assert "--dns-route53" not in call
+
+
+def _everything_is_here(look_up: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda host, *more, **named: look_up(
+        "127.0.0.1" if host == HOST else host, *more, **named
+    )
 
 
 def test_a_worker_may_not_read_the_kept_certificate(site: Site, leader: Cloud) -> None:

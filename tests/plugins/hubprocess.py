@@ -23,7 +23,7 @@ import requests
 from hubdeploy.config.hub import HubSection
 from hubdeploy.hub import secrets
 
-PROXY = "configurable-http-proxy@5.3.0"
+PROXY = "configurable-http-proxy@5.1.0"
 ADMIN_PASSWORD = "admin-password-of-thirty-two-letters-and-more"
 USER_PASSWORD = "shared-password-of-users"
 DOCTOR_TOKEN = "d0c7" * 16
@@ -32,7 +32,7 @@ DOCTOR_TOKEN = "d0c7" * 16
 def proxy_command() -> str:
     """Path of configurable-http-proxy, installed by npm when this machine lacks it."""
     cache = Path(os.environ.get("HUBDEPLOY_TEST_CACHE") or Path.home() / ".cache/hubdeploy-tests")
-    home = cache / "chp"
+    home = cache / PROXY
     command = home / "node_modules/.bin/configurable-http-proxy"
     if not command.exists():
         home.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,8 @@ class MetadataServer:
         self.tokens: set[str] = set()
         self.unsigned = 0
         """Requests without a valid token (all refused)."""
+        self.busy = 0
+        """Requests for credentials that are answered with 503 before the next is served."""
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -43,6 +45,9 @@ class MetadataServer:
                     outer.unsigned += 1
                     return self._say(401)
                 path = self.path.removeprefix("/latest/meta-data/")
+                if outer.busy and "security-credentials" in path:
+                    outer.busy -= 1
+                    return self._say(503)
                 found = outer.paths.get(path)
                 return self._say(404) if found is None else self._say(200, found)
 

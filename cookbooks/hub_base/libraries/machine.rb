@@ -30,6 +30,11 @@ module HubBase
       Time.parse(stamp)
     end
 
+    # Does this machine's own kernel confine by AppArmor? A container has its host's kernel.
+    def apparmor?(enabled = '/sys/module/apparmor/parameters/enabled', container = '/run/systemd/container')
+      ::File.exist?(enabled) && ::File.read(enabled).start_with?('Y') && !::File.exist?(container)
+    end
+
     # Are there users' servers (swarm tasks) in this machine's engine?
     def notebooks?
       !output('docker', 'ps', '--quiet', '--filter', 'label=com.docker.swarm.task.id').strip.empty?
@@ -55,6 +60,20 @@ module HubBase
 
     def run(*command)
       ::Mixlib::ShellOut.new(*command, timeout: 60).run_command
+    end
+  end
+
+  # Debian's names, where they differ between its releases.
+  module Packages
+    module_function
+
+    # The engine with its command, which is a package of its own from Debian 13 on. Where the kernel has
+    # AppArmor the engine needs its parser, or no container starts or all run unconfined.
+    def docker(release, apparmor)
+      names = %w[docker.io iptables ca-certificates]
+      names << 'docker-cli' if release.to_i >= 13
+      names << 'apparmor' if apparmor
+      names
     end
   end
 

@@ -22,8 +22,8 @@ file '/etc/docker/daemon.json' do
   mode '0644'
 end
 
-# without what docker.io recommends: needrestart would restart the engine under running notebooks
-package %w[docker.io iptables ca-certificates] do
+# Without what docker.io recommends: needrestart would restart the engine under running notebooks.
+package HubBase::Packages.docker(node['platform_version'], HubBase::State.apparmor?) do
   options '--no-install-recommends'
 end
 

@@ -14,4 +14,7 @@ end
 apt_update 'daily' do
   frequency 86_400
   action :periodic
+  # the lock of the lists knows no waiting, and mirrors fail in passing
+  retries 10
+  retry_delay 15
 end

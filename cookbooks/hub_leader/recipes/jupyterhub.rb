@@ -2,7 +2,6 @@
 
 # JupyterHub itself: settings, database, unit.
 
-agent = node['hub_base']['agent']
 state = node['hub_leader']['state']
 venv = node['hub_leader']['venv']
 settings = '/etc/hubdeploy/hub.json'
@@ -18,12 +17,6 @@ template config do
   source 'jupyterhub_config.py.erb'
   variables settings: settings, secrets: secrets, state: state, limits: node['hubdeploy']['limits']
   mode '0644'
-end
-
-# a rebuilt leader with an empty volume goes on from the last backup
-execute 'restore the hub\'s database' do
-  command [agent, 'hub', 'restore']
-  not_if "#{agent} hub restore --check"
 end
 
 hub_service 'jupyterhub' do

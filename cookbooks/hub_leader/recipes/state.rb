@@ -14,3 +14,10 @@ directory node['hub_leader']['state'] do
   group 'root'
   mode '0711'
 end
+
+# A rebuilt leader with an empty volume goes on from the last backup. Before anything is made there: the
+# cookie secret belongs to the database, and is made anew where there is none.
+execute 'restore the hub\'s database' do
+  command [agent, 'hub', 'restore']
+  not_if "#{agent} hub restore --check"
+end

@@ -87,7 +87,8 @@ class Chef(Section):
     )
     server_sha256: str | None = setting(
         None,
-        describe="SHA-256 of the server package; checked when given, else the publisher's is used.",
+        describe="SHA-256 of the server package. Without it, what the publisher says at the first "
+        "download counts from then on.",
         change=Change.INSTANCE,
         pattern=r"^[0-9a-f]{64}$",
     )
@@ -98,7 +99,8 @@ class Chef(Section):
     )
     client_sha256: str | None = setting(
         None,
-        describe="SHA-256 of the client package; checked when given, else the publisher's is used.",
+        describe="SHA-256 of the client package. Without it, what the publisher says at the first "
+        "download counts from then on.",
         change=Change.WORKERS,
         pattern=r"^[0-9a-f]{64}$",
     )

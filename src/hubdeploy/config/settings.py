@@ -38,7 +38,7 @@ class Settings(TypedDict):
     """For the distribution ``chef``; empty otherwise."""
     chef_server_version: str
     chef_server_sha256: str
-    """Empty: the publisher's own checksum is used. So with ``client_sha256``."""
+    """Empty: what the publisher said at the first download. So with ``client_sha256``."""
     client_version: str
     client_sha256: str
     converge_every: int

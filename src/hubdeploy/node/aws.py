@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 _ATTEMPTS = 10
 """Many machines boot at once and PutParameter takes three calls a second: throttling is normal."""
+_METADATA_ATTEMPTS = 5
+_METADATA_SECONDS = 5
+"""For one attempt at the credentials of the profile."""
 
 
 @dataclass(kw_only=True)
@@ -35,11 +38,18 @@ class Cloud:
     def client(self, service: str) -> Any:
         """The shared client of a service."""
         import boto3
+        import botocore.session
         from botocore.config import Config
 
         with self._lock:  # clients may be shared between threads, their making may not
             if self._session is None:
-                self._session = boto3.session.Session(region_name=self.machine.region)
+                core = botocore.session.get_session()
+                # one attempt of a second is the default: a busy machine would have no credentials
+                core.set_config_variable("metadata_service_num_attempts", _METADATA_ATTEMPTS)
+                core.set_config_variable("metadata_service_timeout", _METADATA_SECONDS)
+                self._session = boto3.session.Session(
+                    botocore_session=core, region_name=self.machine.region
+                )
             if service not in self._clients:
                 self._clients[service] = self._session.client(
                     service,
@@ -181,8 +191,17 @@ class Cloud:
             )
         return body
 
-    def put_object(self, key: str, body: bytes) -> None:
-        self.call("s3", "put_object", Bucket=self.machine.bucket, Key=key, Body=body)
+    def put_object(self, key: str, body: bytes, *, overwrite: bool = True) -> bool:
+        """Write an object. Without ``overwrite``: False if there is one already."""
+        once = {} if overwrite else {"IfNoneMatch": "*"}
+        try:
+            self.call("s3", "put_object", Bucket=self.machine.bucket, Key=key, Body=body, **once)
+        except AwsError as error:
+            # the second: another writes it at this moment
+            if error.code in ("PreconditionFailed", "ConditionalRequestConflict") and once:
+                return False
+            raise
+        return True
 
     def download(self, key: str, path: Path) -> bool:
         """Stream a big object into a file; False where there is none."""

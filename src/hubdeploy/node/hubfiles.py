@@ -1,16 +1,21 @@
-"""The hub's secrets and its database on the leader: from SSM, to and from the bucket."""
+"""The hub's secrets and its database on the leader: from SSM, to and from the bucket.
+
+The backup is readable by the leader's role alone, and encrypted by the bucket.
+"""
 
 from __future__ import annotations
 
-import gzip
 import logging
 import re
 import secrets
 import shutil
 import sqlite3
+import tarfile
+import zlib
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from hubdeploy.config.names import STATE_DIR, Key
 from hubdeploy.errors import HubdeployError
@@ -23,6 +28,10 @@ SECRETS = f"{STATE_DIR}/secrets"
 DATABASE = f"{STATE_DIR}/jupyterhub.sqlite"
 GENERATED = ("admin-password", "doctor-token")
 """Made once and kept in SSM, so that a rebuilt leader and the operator know the same ones."""
+KEPT = ("cookie-secret",)
+"""Backed up with the database: without it all logins end. The other secrets of this machine alone
+(the proxy's and the services' tokens) are made anew with it."""
+_MEMBER = "jupyterhub.sqlite"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 HUB_UNITS = ("hubdeploy-hub.service", "jupyterhub.service")
 
@@ -78,7 +87,8 @@ def write_secrets(cloud: Cloud) -> bool:
 
 
 def backup(cloud: Cloud) -> str | None:
-    """A consistent copy of the running hub's database into the bucket; its key.
+    """A consistent copy of the running hub's database, and the secrets that it goes with, into the
+    bucket; its key.
 
     None where there is no database yet. Old ones are removed by the bucket's lifecycle rule.
     """
@@ -86,7 +96,7 @@ def backup(cloud: Cloud) -> str | None:
     if not source.is_file():
         return None
     copy = cloud.machine.state("hub-backup.sqlite")
-    packed = cloud.machine.state("hub-backup.sqlite.gz")
+    packed = cloud.machine.state("hub-backup.tar.gz")
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
         copy.touch(mode=0o600)
@@ -96,9 +106,13 @@ def backup(cloud: Cloud) -> str | None:
         ):
             live.backup(target)
         packed.touch(mode=0o600)
-        with copy.open("rb") as plain, gzip.open(packed, "wb") as file:
-            shutil.copyfileobj(plain, file)
-        key = f"{Key.HUB_BACKUP}/{datetime.now(UTC):%Y%m%dT%H%M%SZ}.sqlite.gz"
+        with tarfile.open(packed, "w:gz") as archive:
+            archive.add(copy, _MEMBER)
+            for name in KEPT:
+                secret = cloud.machine.path(f"{SECRETS}/{name}")
+                if secret.is_file():
+                    archive.add(secret, f"secrets/{name}")
+        key = f"{Key.HUB_BACKUP}/{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
         cloud.upload(packed, key)
     finally:
         copy.unlink(missing_ok=True)
@@ -120,18 +134,22 @@ def restore(cloud: Cloud) -> bool:
     if is_restored(cloud):
         return False
     key = cloud.keys_below(f"{Key.HUB_BACKUP}/")[-1]
-    packed = cloud.machine.state("hub-restore.sqlite.gz")
+    packed = cloud.machine.state("hub-restore.tar.gz")
     target = cloud.machine.path(DATABASE)
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(".restored.sqlite")
     try:
+        packed.parent.mkdir(parents=True, exist_ok=True)
+        packed.touch(mode=0o600)
         cloud.download(key, packed)
         fresh.touch(mode=0o600)
-        with gzip.open(packed, "rb") as file, fresh.open("wb") as plain:
-            shutil.copyfileobj(file, plain)
-        _check(fresh, key)
-        fresh.replace(target)
-    except (OSError, EOFError) as error:
+        with tarfile.open(packed, "r:gz") as archive:
+            with _member(archive, _MEMBER) as file, fresh.open("wb") as plain:
+                shutil.copyfileobj(file, plain)
+            _check(fresh, key)
+            _restore_secrets(cloud, archive)
+        fresh.replace(target)  # last: until then all of it is done again
+    except (OSError, EOFError, KeyError, tarfile.TarError, zlib.error) as error:
         raise HubdeployError(
             f"The hub's backup {key} is damaged: {error}",
             hint="remove that object; the one before it is taken then",
@@ -141,6 +159,25 @@ def restore(cloud: Cloud) -> bool:
         fresh.unlink(missing_ok=True)
     log.info("hub's database restored from %s", key)
     return True
+
+
+def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    """A file of the archive; KeyError where there is none."""
+    found = archive.extractfile(name)
+    if found is None:
+        raise KeyError(f"{name} is no file")
+    return found
+
+
+def _restore_secrets(cloud: Cloud, archive: tarfile.TarFile) -> None:
+    """Those that this machine has not: what is here already, people may be using."""
+    folder = cloud.machine.path(SECRETS)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    for name in KEPT:
+        if f"secrets/{name}" in archive.getnames() and not (folder / name).is_file():
+            with _member(archive, f"secrets/{name}") as file:
+                system.write(folder / name, file.read(), mode=0o600)
 
 
 def _check(file: Path, key: str) -> None:

@@ -2,6 +2,10 @@
 
 The publisher's service is slow and at times answers 500, so that a package is fetched from it once
 and then kept in the deployment's bucket. Only the Chef server and the workstation may write there.
+
+The checksum is the configured one. Without one it is what the publisher says over TLS the first
+time: that is noted in the bucket, and holds for every later download and installation, whatever the
+publisher says then.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ CHEF = "https://chefdownload-commercial.chef.io/stable"
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """One product at one version. ``sha256`` may be empty: then the publisher's counts."""
+    """One product at one version. ``sha256`` may be empty: then what the publisher said first."""
 
     product: str
     """The publisher's name: ``cinc-server``, ``cinc``, ``chef-server``, ``chef``."""
@@ -138,7 +142,7 @@ def _checked(body: bytes, sha256: str, what: str) -> bytes:
     if found != sha256:
         raise HubdeployError(
             f"{what} has the checksum {found}, not {sha256}",
-            hint="remove it from the bucket (packages/) or correct the checksum in hubdeploy.toml",
+            hint="was it exchanged? See packages/ in the bucket and the checksum in hubdeploy.toml",
         )
     return body
 
@@ -154,21 +158,33 @@ def fetch(
     where = where or this_platform()
     key = kept_as(package, where)
     file = cloud.machine.state(f"packages/{Path(key).name}")
-    noted = cloud.optional(f"{key}.sha256")
-    kept = cloud.optional(key) if noted else None
-    if kept is not None and noted is not None:
-        wanted = package.sha256 or noted.decode().strip()
+    wanted = package.sha256 or _noted(cloud, key)
+    kept = cloud.optional(key) if wanted else None
+    if kept is not None:
         system.write(file, _checked(kept, wanted, f"s3://{cloud.machine.bucket}/{key}"))
         return file
     there = offer(package, where, publisher=publisher)
-    wanted = package.sha256 or there.sha256
+    keeps = cloud.machine.role in (Role.CHEF, Role.WORKSTATION)
+    if not wanted:
+        wanted = there.sha256
+        if keeps and not cloud.put_object(_digest(key), wanted.encode(), overwrite=False):
+            wanted = _noted(cloud, key)  # another machine was quicker
     log.info("downloading %s", there.url)
-    body = patiently(lambda: _http(there.url), on=CUT_OFF, seconds=900)
-    system.write(file, _checked(body, wanted, there.url))
-    if cloud.machine.role in (Role.CHEF, Role.WORKSTATION):
+    body = _checked(patiently(lambda: _http(there.url), on=CUT_OFF, seconds=900), wanted, there.url)
+    system.write(file, body)
+    if keeps:
         cloud.put_object(key, body)
-        cloud.put_object(f"{key}.sha256", wanted.encode())
     return file
+
+
+def _digest(key: str) -> str:
+    return f"{key}.sha256"
+
+
+def _noted(cloud: Cloud, key: str) -> str:
+    """What the publisher said when the package was first taken; empty before."""
+    noted = cloud.optional(_digest(key))
+    return noted.decode().strip() if noted else ""
 
 
 def install(file: Path) -> None:

@@ -370,17 +370,25 @@ def watch(cloud: Cloud) -> None:
                 if not is_leading(cloud):
                     lead(cloud)
             elif not is_joined(cloud):
-                _join_again(cloud)
+                join_again(cloud)
         except HubdeployError as error:
             log.warning("%s %s", error, error.hint)
         time.sleep(_EVERY[role] * random.uniform(0.8, 1.2))
 
 
-def _join_again(cloud: Cloud) -> None:
-    """Outside of the boot the phase is said here: ``ready`` is what makes the fleet activate it."""
-    booted = phases.current(cloud) in (Phase.READY, Phase.JOINING)
-    if booted:
-        phases.put(cloud, Phase.JOINING, "swarm")
-    join(cloud)
-    if booted:
-        phases.put(cloud, Phase.READY)
+def join_again(cloud: Cloud) -> None:
+    """Outside of the boot the phase is said here: ``ready`` is what makes the fleet activate it.
+
+    A failure is tried again at the next look, and until then the phase says why.
+    """
+    if phases.current(cloud) not in (Phase.READY, Phase.JOINING):
+        join(cloud)
+        return
+    phases.put(cloud, Phase.JOINING, "swarm")
+    try:
+        join(cloud)
+    except HubdeployError as error:
+        log.warning("%s", error)
+        phases.put(cloud, Phase.JOINING, f"swarm: again in a moment, after: {error}")
+        raise
+    phases.put(cloud, Phase.READY)

@@ -28,6 +28,8 @@ FOLDER = f"{STATE_DIR}/tls"
 ACME = f"{STATE_DIR}/acme"
 CERTBOT = f"{STATE_DIR}/letsencrypt"
 NGINX = "hubdeploy-nginx"
+HTTP = 80
+"""Where the CA comes to for its challenge."""
 _RENEW = 30
 """Days before the end; Let's Encrypt's certificates last 90."""
 _SELF_SIGNED = 397
@@ -224,14 +226,14 @@ class NotYet(HubdeployError):
 def _reachable(host: str) -> None:
     """The CA will come to port 80 of that name: does the name exist, and does anybody listen?"""
     try:
-        socket.getaddrinfo(host, 80)
+        socket.getaddrinfo(host, HTTP)
     except OSError as error:
         raise NotYet(f"{host} does not resolve yet ({error})") from error
     try:
-        with socket.create_connection(("127.0.0.1", 80), timeout=5):
+        with socket.create_connection(("127.0.0.1", HTTP), timeout=5):
             pass
     except OSError as error:
-        raise NotYet("nginx does not listen on port 80 yet") from error
+        raise NotYet(f"nginx does not listen on port {HTTP} yet") from error
 
 
 # ------------------------------------------------------------------------------------ verbs

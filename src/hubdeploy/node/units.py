@@ -141,7 +141,8 @@ def node(cloud: Cloud) -> None:
             "hubdeploy-tls",
             title="certificate",
             arguments="tls ensure",
-            when="OnActiveSec=1min\nOnUnitInactiveSec=1h",
+            # the CA is asked at most once an hour; what only waits for a name or nginx is not
+            when="OnActiveSec=1min\nOnUnitInactiveSec=5min",
             spread="2min",
             seconds=900,
         )

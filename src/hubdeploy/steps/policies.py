@@ -157,13 +157,18 @@ class _Maker:
         ]
 
     def _address(self, host: str) -> list[Statement]:
-        """Register a name in Cloud Map, which writes the DNS record with the caller's rights."""
+        """Register a name in Cloud Map, which writes the DNS record with the caller's rights.
+
+        It looks for the namespace's zone with them, too. Its own policy for registrants has rights
+        on health checks besides, which are of no use here: the services have none.
+        """
         return [
             _allow(
-                "FindCloudMap",
+                "FindName",
                 [
+                    "route53:GetHostedZone",
+                    "route53:ListHostedZonesByName",
                     "servicediscovery:GetOperation",
-                    "servicediscovery:GetService",
                     "servicediscovery:ListNamespaces",
                     "servicediscovery:ListServices",
                 ],

@@ -172,6 +172,80 @@ def test_an_alarm_that_recovers_a_machine_makes_awss_own_role(
     assert may(lambda: with_it.call("cloudwatch", put, **alarm, AlarmActions=recover))
 
 
+@pytest.fixture
+def names(world: World) -> tuple[str, str]:
+    """A private namespace ``demo.internal`` with the service ``chef``: its id, the zone's id."""
+    cloud = world.cloud
+    map_ = cloud.client("servicediscovery")
+    vpc = cloud.client("ec2").create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    map_.create_private_dns_namespace(Name="demo.internal", Vpc=vpc)
+    space = map_.list_namespaces()["Namespaces"][0]
+    service = map_.create_service(
+        Name="chef", NamespaceId=space["Id"], DnsConfig={"DnsRecords": [{"Type": "A", "TTL": 5}]}
+    )["Service"]["Id"]
+    found = map_.get_namespace(Id=space["Id"])["Namespace"]["Properties"]["DnsProperties"]
+    return service, str(found["HostedZoneId"]).rpartition("/")[2]
+
+
+CLOUD_MAP = ["servicediscovery:RegisterInstance", "servicediscovery:DeregisterInstance"]
+FIND = ["route53:GetHostedZone", "route53:ListHostedZonesByName"]
+WRITE = "route53:ChangeResourceRecordSets"
+NAMES = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
+OWN: dict[str, Any] = {"ForAllValues:StringEquals": {NAMES: ["chef.demo.internal"]}}
+OTHERS: dict[str, Any] = {"ForAllValues:StringEquals": {NAMES: ["leader.demo.internal"]}}
+
+
+@pytest.mark.parametrize(
+    ("more", "enough"),
+    [
+        ([], False),
+        ([allow(WRITE)], False),
+        ([allow(FIND)], False),
+        ([allow(FIND[0]), allow(WRITE)], False),
+        ([allow(FIND), allow(WRITE)], True),
+        ([allow(FIND), allow(WRITE, **OWN)], True),
+        ([allow(FIND), allow(WRITE, **OTHERS)], False),
+    ],
+)
+def test_cloud_map_writes_a_machines_record_with_the_machines_own_rights(
+    names: tuple[str, str], role: Callable[..., Aws], more: list[dict[str, Any]], enough: bool
+) -> None:
+    machine = role(allow(CLOUD_MAP), *more)
+    service, ip = names[0], {"AWS_INSTANCE_IPV4": "10.9.0.1"}
+    who = {"ServiceId": service, "InstanceId": "i-0a"}
+    registered = may(
+        lambda: machine.call("servicediscovery", "register_instance", Attributes=ip, **who)
+    )
+    assert registered == enough
+    assert may(lambda: machine.call("servicediscovery", "deregister_instance", **who)) == enough
+
+
+def test_a_record_that_a_machine_writes_itself_is_held_against_names_and_types(
+    names: tuple[str, str], role: Callable[..., Aws]
+) -> None:
+    prefix = "route53:ChangeResourceRecordSets"
+    own = {f"{prefix}NormalizedRecordNames": ["_acme-challenge.*"]}
+    limits = {
+        "ForAllValues:StringLike": own,
+        "ForAllValues:StringEquals": {f"{prefix}RecordTypes": ["TXT"]},
+        "Null": {f"{prefix}NormalizedRecordNames": "false"},
+    }
+    machine = role(allow(WRITE, f"arn:aws:route53:::hostedzone/{names[1]}", **limits))
+
+    def write(name: str, kind: str, value: str) -> bool:
+        record = {"Name": name, "Type": kind, "TTL": 10, "ResourceRecords": [{"Value": value}]}
+        batch = {"Changes": [{"Action": "UPSERT", "ResourceRecordSet": record}]}
+        return may(
+            lambda: machine.call(
+                "route53", "change_resource_record_sets", HostedZoneId=names[1], ChangeBatch=batch
+            )
+        )
+
+    assert write("_acme-challenge.notebooks.demo.internal.", "TXT", '"proof"')
+    assert not write("notebooks.demo.internal.", "TXT", '"proof"')
+    assert not write("_acme-challenge.notebooks.demo.internal.", "A", "10.0.0.1")
+
+
 def test_a_roles_boundary_can_be_demanded(role: Callable[..., Aws]) -> None:
     bound = {"iam:PermissionsBoundary": "arn:aws:iam::aws:policy/ReadOnlyAccess"}
     one = role(allow("iam:CreateRole", "*", StringEquals=bound))

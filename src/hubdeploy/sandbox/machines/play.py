@@ -242,14 +242,12 @@ class Player:
         return match[1].decode() if match else self.names.bucket
 
     def _register(self, service: str) -> None:
-        services = self._call("servicediscovery", "ListServices", {})["Services"]
         namespaces = self._call("servicediscovery", "ListNamespaces", {})["Namespaces"]
-        ours = {n["Id"] for n in namespaces if n["Name"] == self.names.namespace}
+        spaces = [one["Id"] for one in namespaces if one["Name"] == self.names.namespace]
+        of_ours = {"Filters": [{"Name": "NAMESPACE_ID", "Values": spaces}]}
+        services = self._call("servicediscovery", "ListServices", of_ours)["Services"]
         for entry in services:
-            if entry["Name"] != service:
-                continue
-            found = self._call("servicediscovery", "GetService", {"Id": entry["Id"]})["Service"]
-            if found["NamespaceId"] in ours:
+            if entry["Name"] == service:
                 params = {
                     "ServiceId": entry["Id"],
                     "InstanceId": self.spec.instance_id,

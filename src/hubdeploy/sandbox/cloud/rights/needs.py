@@ -48,3 +48,12 @@ def request_tags(tags: dict[str, str]) -> dict[str, str | list[str]]:
     context: dict[str, str | list[str]] = {f"aws:RequestTag/{k}": v for k, v in tags.items()}
     context["aws:TagKeys"] = list(tags)
     return context
+
+
+def records(names: list[str], types: list[str]) -> dict[str, str | list[str]]:
+    """Route 53's context keys for the records of a change; names lose their last dot."""
+    prefix = "route53:ChangeResourceRecordSets"
+    return {
+        f"{prefix}NormalizedRecordNames": [name.rstrip(".").lower() for name in names],
+        f"{prefix}RecordTypes": types,
+    }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from hubdeploy.sandbox.cloud.rights.ec2 import tags_of
-from hubdeploy.sandbox.cloud.rights.needs import Need, resource_tags
+from hubdeploy.sandbox.cloud.rights.needs import Need, records, resource_tags
 
 if TYPE_CHECKING:
     from hubdeploy.sandbox.cloud.calls import Call
@@ -99,6 +99,24 @@ def _namespace(_cloud: Cloud, _call: Call) -> Iterator[Need]:
         yield Need(action=f"ec2:{action}", resource="*")
 
 
+def _address(cloud: Cloud, call: Call) -> Iterator[Need]:
+    """An instance's record in the namespace's zone; a health check where the service has one, and
+    hubdeploy's have none (Cloud Map's API permissions reference and its policy for registrants)."""
+    backend = cloud.backend("servicediscovery", call.account, call.region)
+    service = backend.services.get(call.params["ServiceId"])
+    space = backend.namespaces.get(service.namespace_id) if service else None
+    if service is None or space is None or not space.dns_properties:
+        return
+    zone = f"arn:aws:route53:::hostedzone/{space.dns_properties['HostedZoneId'].rpartition('/')[2]}"
+    yield Need(action="route53:ListHostedZonesByName", resource="*")
+    yield Need(action="route53:GetHostedZone", resource=zone)
+    yield Need(
+        action="route53:ChangeResourceRecordSets",
+        resource=zone,
+        context=records([f"{service.name}.{space.name}"], ["A"]),
+    )
+
+
 _FINDERS: dict[str, Finder] = {
     "efs:CreateMountTarget": _mount,
     "efs:DeleteMountTarget": _unmount,
@@ -106,5 +124,7 @@ _FINDERS: dict[str, Finder] = {
     "efs:PutBackupPolicy": _files,
     "cloudwatch:PutMetricAlarm": _alarm,
     "servicediscovery:CreatePrivateDnsNamespace": _namespace,
+    "servicediscovery:RegisterInstance": _address,
+    "servicediscovery:DeregisterInstance": _address,
     "autoscaling:CreateAutoScalingGroup": _group,
 }

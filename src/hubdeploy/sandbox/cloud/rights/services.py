@@ -6,7 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hubdeploy.sandbox.cloud.rights import onbehalf
-from hubdeploy.sandbox.cloud.rights.needs import Need, Unmapped, request_tags, resource_tags
+from hubdeploy.sandbox.cloud.rights.needs import (
+    Need,
+    Unmapped,
+    records,
+    request_tags,
+    resource_tags,
+)
 
 if TYPE_CHECKING:
     from hubdeploy.sandbox.cloud.calls import Call
@@ -272,6 +278,9 @@ def needs(cloud: Cloud, call: Call) -> list[Need]:
     given = request_tags(_given(call.params))
     if call.name == "cloudwatch:PutMetricData":
         given["cloudwatch:namespace"] = call.params["Namespace"]
+    if call.name == "route53:ChangeResourceRecordSets":
+        sets = [one["ResourceRecordSet"] for one in call.params["ChangeBatch"]["Changes"]]
+        given |= records([one["Name"] for one in sets], [one["Type"] for one in sets])
     given_tags = given
     given = given | _bound(cloud, call)
     wanted = [
