@@ -32,6 +32,7 @@ VERBS = [
     *(f"swarm {verb}" for verb in ("lead", "join", "watch", "leave", "drain")),
     "images pull",
     "spot watch",
+    "use watch",
     *(f"hub {verb}" for verb in ("secrets", "backup", "restore")),
     "tls ensure",
     "state mount",

@@ -133,7 +133,8 @@ class FakeSwarm:
         self.cluster.start()
         app = web.Application(middlewares=[self._middleware], client_max_size=64 << 20)
         app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None)
+        # a client that hangs must not hold up the end
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()

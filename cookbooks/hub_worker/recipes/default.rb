@@ -5,3 +5,4 @@
 include_recipe 'hub_base::default'
 include_recipe 'hub_worker::swarm'
 include_recipe 'hub_worker::spot'
+include_recipe 'hub_worker::use'

@@ -99,6 +99,8 @@ EFS_DIR = "/efs"
 """Mount point of the file system; users' folders are ``/efs/home/NAME``."""
 HOMES_DIR = "/efs/home"
 SHARED_DIR = "/efs/shared"
+USE_DIR = "/efs/.hubdeploy/use"
+"""Where each worker says what its servers use; root's alone."""
 NOTEBOOK_UID = 1000
 NOTEBOOK_GID = 100
 """As in the Jupyter Docker Stacks: user ``jovyan`` (1000), group ``users`` (100)."""

@@ -37,7 +37,13 @@ UNITS = {
         "hubdeploy-hub-backup.timer",
         "hubdeploy-tls.timer",
     ),
-    Role.WORKER: ("docker", "hubdeploy-swarm", "hubdeploy-spot", "hubdeploy-converge.timer"),
+    Role.WORKER: (
+        "docker",
+        "hubdeploy-swarm",
+        "hubdeploy-spot",
+        "hubdeploy-use",
+        "hubdeploy-converge.timer",
+    ),
 }
 _ALL = ("hubdeploy-boot", "hubdeploy-logs", "amazon-ssm-agent")
 _PACKAGES = ("docker.io", "cinc", "chef", "cinc-server-core", "goiardi", "amazon-ssm-agent")

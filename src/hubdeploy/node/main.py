@@ -41,6 +41,7 @@ workstation_app = _group("workstation", "The workstation's machine.")
 swarm_app = _group("swarm", "Docker Swarm.")
 images_app = _group("images", "Notebook images.")
 spot_app = _group("spot", "Spot interruptions.")
+use_app = _group("use", "What the notebooks use.")
 hub_app = _group("hub", "The hub's secrets and database (leader).")
 tls_app = _group("tls", "The hub's certificate (leader).")
 state_app = _group("state", "The leader's own volume.")
@@ -328,6 +329,14 @@ def spot_watch() -> None:
     from hubdeploy.node import spot
 
     spot.watch(_cloud())
+
+
+@use_app.command("watch")
+def use_watch() -> None:
+    """Worker: tell what the notebooks really use, for the fleet's page; does not end."""
+    from hubdeploy.node import use
+
+    use.watch(_cloud())
 
 
 @hub_app.command("secrets")

@@ -20,7 +20,13 @@ from hubdeploy.node.waiting import patiently, wait_for
 
 log = logging.getLogger(__name__)
 
-RESTARTED = ("hubdeploy-logs", "hubdeploy-swarm", "hubdeploy-spot", "hubdeploy-workstation")
+RESTARTED = (
+    "hubdeploy-logs",
+    "hubdeploy-swarm",
+    "hubdeploy-spot",
+    "hubdeploy-use",
+    "hubdeploy-workstation",
+)
 """Long-running units of the agent's: restarted when it was updated."""
 
 

@@ -10,6 +10,7 @@ import yaml  # type: ignore[import-untyped]
 from prometheus_client.parser import text_string_to_metric_families
 
 from hubdeploy.config.limits import Limits
+from hubdeploy.config.use import Use
 from hubdeploy.hub.fleet import metrics
 from hubdeploy.hub.fleet.loop import View
 from hubdeploy.hub.fleet.model import Alarm, RefuseNewServers
@@ -38,6 +39,23 @@ def _busy() -> View:
         ),
         limits=Limits(max_nodes=1, max_disk_utilization=2 * GIB),
     )
+
+
+def test_reserved_and_used_are_told_apart_and_who_tells_nothing_is_counted() -> None:
+    view = View(seen=seen(worker("i-1", used=3), worker("i-2", used=1)))
+    use = {
+        "i-1": Use(at=NOW - 60, memory=GIB, cpu=10**9 // 4),
+        "i-gone": Use(at=0, memory=1, cpu=1),
+    }
+    text = metrics.text(view, now=NOW, use=use).decode()
+    told = {
+        sample.name.removeprefix("hubdeploy_fleet_"): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert (told["memory_reserved_bytes"], told["memory_used_bytes"]) == (8 * GIB, GIB)
+    assert (told["cpu_cores"], told["cpu_reserved_cores"], told["cpu_used_cores"]) == (16, 2, 0.25)
+    assert (told["use_unknown_machines"], told["use_age_seconds"]) == (1, 60)
 
 
 @pytest.mark.parametrize("view", [View(), View(seen=seen(), failed_ticks=7), _busy()])

@@ -14,7 +14,9 @@ import pytest
 import requests
 
 from hubdeploy.config.limits import Limits, live_changes
+from hubdeploy.config.use import Use
 from hubdeploy.hub.fleet.model import LABEL_FLEET
+from hubdeploy.node.use import tell
 from tests.hub.fleet.conftest import TYPE, Yard
 from tests.plugins.browser import browser
 from tests.plugins.hubprocess import HubProcess, free_port, hub_settings, running_hub
@@ -98,9 +100,13 @@ c.JupyterHub.services = [hub_service(
            max_disk_utilization=1 << 40),
     state_dir={str(state)!r}, homes={str(state / "homes")!r}, port={free_port()})]
 told = c.JupyterHub.services[0]["environment"]
-told[VARIABLE] = json.dumps({{**json.loads(told[VARIABLE]), "sweep_every": 0.5}})
+more = {{"sweep_every": 0.5, "use": {str(state / "use")!r}}}
+told[VARIABLE] = json.dumps({{**json.loads(told[VARIABLE]), **more}})
 c.JupyterHub.load_roles = [hub_role()]
 """
+    now = time.time()
+    tell(state / "use", first, Use(at=now, memory=3 << 29, cpu=10**9 // 4))
+    tell(state / "use", second, Use(at=now - 300, memory=0, cpu=0))
     with running_hub(state, yard.swarm.url, settings, extra=extra) as hub:
         (state / "secrets" / "metrics-token").write_text("for-prometheus-alone\n")
         (state / "homes" / "ann").mkdir(parents=True, exist_ok=True)
@@ -124,6 +130,9 @@ def test_the_page_shows_the_fleet_and_its_buttons_work(site: Site) -> None:
     assert "too-big" in text
     assert "3 of 4" in text
     assert '<svg class="chart"' in text
+    used = site.look(admin, "10 GiB / 1.5 GiB of 16 GiB")
+    assert "2.5 / 0.25 of 4" in used
+    assert re.search(r"2 GiB / 0 B of 16 GiB <span class=\"quiet\">\(5 min", used), used
 
     # draining: with the form's token, not without
     instance = site.nodes[1].removeprefix("node-")

@@ -20,7 +20,7 @@ from hubdeploy.hub.fleet import metrics, notice
 from hubdeploy.hub.fleet.act import Done
 from hubdeploy.hub.fleet.cloud import CloudFacts, Instance, Member, RawGroup
 from hubdeploy.hub.fleet.disk import Scanner
-from hubdeploy.hub.fleet.loop import OnlyOne, View
+from hubdeploy.hub.fleet.loop import View
 from hubdeploy.hub.fleet.model import (
     LABEL_FLEET,
     Alarm,
@@ -31,6 +31,7 @@ from hubdeploy.hub.fleet.model import (
     Why,
 )
 from hubdeploy.hub.fleet.observe import TypeSize, mark, observation, read_mark
+from hubdeploy.hub.fleet.only import OnlyOne
 from hubdeploy.hub.fleet.page.chart import chart
 from hubdeploy.hub.fleet.page.render import ago, gauges
 from hubdeploy.hub.fleet.service import admission_token, read_token

@@ -1,16 +1,14 @@
-"""Whatever happens: what the decisions promise, over random observations and random histories."""
+"""Whatever is seen: what one decision promises, over random observations."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
 
-import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hubdeploy.config.limits import Limits
-from hubdeploy.hub.fleet.capacity import COMING
 from hubdeploy.hub.fleet.decide import decide
 from hubdeploy.hub.fleet.model import (
     Action,
@@ -27,14 +25,10 @@ from hubdeploy.hub.fleet.model import (
     Why,
     Worker,
 )
-from hubdeploy.hub.simulate.controllers import Fleet
-from hubdeploy.hub.simulate.traffic import CORE, GIB, HOUR, Scenario, Visit
-from hubdeploy.hub.simulate.world import World
+from hubdeploy.hub.simulate.traffic import CORE, GIB
 from tests.hub.fleet.builders import NOW
 
 MACHINE = 16 * GIB
-
-# --- one decision, any observation ------------------------------------------------------------
 
 ages = st.sampled_from([0.0, 5.0, 15.0, 400.0, 700.0, 1000.0, 5000.0])
 
@@ -192,124 +186,3 @@ def test_a_decision_does_not_depend_on_the_order_of_the_workers(
 
     turned = replace(observation, workers=observation.workers[::-1])
     assert key(decide(observation, limits, Policy())) == key(decide(turned, limits, Policy()))
-
-
-# --- whole histories --------------------------------------------------------------------------
-
-
-class Watched(Fleet):
-    """The fleet as simulated, with every decision checked against the world it was made in."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        super().__init__(scenario)
-        self.became_active: dict[str, float] = {}
-        self.last_busy = 0.0
-
-    def tick(self, world: World) -> None:
-        if world.users or world.pending:
-            self.last_busy = world.now
-        done = len(self.actions)
-        in_use = {m.id: bool(m.servers) for m in world.machines.values()}
-        noticed = {m.id for m in world.machines.values() if m.spot_notice}
-        active_since = dict(self.became_active)
-        super().tick(world)
-        for at, action in self.actions[done:]:
-            if isinstance(action, Terminate):
-                assert not in_use[action.instance], f"ended a machine in use: {action}"
-            if isinstance(action, Activate) and action.joined:
-                self.became_active[action.instance] = at
-            if (
-                isinstance(action, Cordon)
-                and action.why is Why.SURPLUS
-                and action.instance not in noticed
-            ):
-                age = at - active_since[action.instance]
-                assert age >= self.scenario.limits.idle_after, "flapping: ended when just joined"
-        limits = self.scenario.limits
-        there = [m for m in world.machines.values() if m.state != "ending"]
-        nodes = max(len(there), world.desired)
-        assert nodes <= limits.max_nodes
-        if limits.max_cluster_memory:
-            assert nodes * self.scenario.machine_memory <= limits.max_cluster_memory
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> Scenario:
-    arrivals = st.tuples(
-        st.floats(0, 3 * HOUR),
-        st.sampled_from([120.0, 900.0, 3600.0, 7200.0]),
-        st.sampled_from([1, 2, 4, 7]),
-        st.integers(1, 12),
-    )
-    visits = []
-    for at, stay, size, together in draw(st.lists(arrivals, max_size=12)):
-        visits += [
-            Visit(at + n * 2.0, stay, memory=size * GIB, cpu=CORE // 2) for n in range(together)
-        ]
-    low = draw(st.integers(0, 2))
-    return Scenario(
-        name="random",
-        title="random",
-        visits=tuple(sorted(visits, key=lambda visit: visit.at)),
-        until=9 * HOUR,
-        limits=Limits(
-            min_nodes=low,
-            max_nodes=low + draw(st.integers(1, 12)),
-            headroom=draw(st.integers(0, 6)),
-            max_cluster_memory=draw(st.sampled_from([0, 64])) * GIB,
-            idle_after=draw(st.sampled_from([120, 600])),
-        ),
-        machine_memory=MACHINE,
-        fail_share=draw(st.sampled_from([0.0, 0.0, 0.2])),
-        spot_per_hour=draw(st.sampled_from([0.0, 0.0, 0.3])),
-    )
-
-
-# a failing history is not made smaller: each try is hours of simulated time
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-)
-@given(histories())
-def test_any_history_keeps_the_limits_ends_no_server_and_comes_to_rest(scenario: Scenario) -> None:
-    fleet = Watched(scenario)
-    world = World(scenario, fleet)
-    world.run()
-    if scenario.spot_per_hour:
-        return  # machines keep being lost, so it never comes to rest; the checks above held
-    assert world.lost == 0
-    late = [w for w in fleet.workers.values() if w.life in COMING and w.launched < world.now - 960]
-    assert not late
-    if scenario.fail_share or fleet.last_busy > scenario.until - 3 * HOUR:
-        return
-    # three hours after the last server has stopped: no more than what headroom asks for
-    limits = scenario.limits
-    places = min(MACHINE // (2 * GIB), scenario.machine_cpu // (CORE // 2))
-    enough = max(limits.min_nodes, -(-(limits.headroom + Policy().spare_slots) // places))
-    up = [m for m in world.machines.values() if m.state != "ending"]
-    assert all(m.state == "active" and not m.servers for m in up)
-    assert len(up) <= (enough if limits.headroom else limits.min_nodes), "surplus was left running"
-    assert len(up) >= limits.min_nodes
-    last_hour = [action for at, action in fleet.actions if at > scenario.until - HOUR]
-    assert not last_hour, f"no rest: {last_hour[:3]}"
-
-
-@pytest.mark.parametrize("load", [7, 8, 9, 15, 16, 17])
-def test_a_load_that_comes_and_goes_at_the_edge_does_not_start_and_end_machines(load: int) -> None:
-    # one user more, one user fewer, every two minutes, around a full machine
-    visits = [Visit(0.0, 6 * HOUR) for _ in range(load)]
-    visits += [Visit(600.0 + n * 240.0, 120.0) for n in range(60)]
-    scenario = Scenario(
-        name="edge",
-        title="edge",
-        visits=tuple(visits),
-        until=5 * HOUR,
-        limits=Limits(max_nodes=20, headroom=2, idle_after=300),
-        machine_memory=MACHINE,
-    )
-    fleet = Watched(scenario)
-    World(scenario, fleet).run()
-    changes = [at for at, action in fleet.actions if isinstance(action, (SetDesired, Cordon))]
-    assert len([at for at in changes if at > HOUR]) == 0

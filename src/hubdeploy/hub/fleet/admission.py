@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from hubdeploy.config.limits import Limits
@@ -42,10 +43,12 @@ def admit(
     *,
     decided: tuple[Action, ...] = (),
     has_server: bool = False,
+    let_in: Collection[str] = (),
     boot_seconds: float = 150.0,
 ) -> Answer:
     """The answer for *request* (its ``since`` is now). ``decided``: the newest decision;
     ``has_server``: this user has one already, so that the limit of users does not count again;
+    ``let_in``: who was let in since *seen*, lest a burst between two looks overrun that limit;
     ``boot_seconds``: launch to ready, as lately measured."""
     for action in decided:
         if not isinstance(action, RefuseNewServers):
@@ -54,6 +57,10 @@ def admit(
             continue
         if action.limit in ("max_disk_utilization", "max_concurrent_users"):
             return _refused(action)
+    people = _people(request.user, seen, let_in)
+    if limits.max_concurrent_users and not has_server and people >= limits.max_concurrent_users:
+        words = f"{people} people have servers, the limit is {limits.max_concurrent_users}"
+        return _refused(RefuseNewServers(reason=words, limit="max_concurrent_users"))
     have = supply(seen, limits, policy)
     if best(have.up, request) is not None:
         return Answer(allowed=True)
@@ -98,6 +105,13 @@ def admit(
         waiting_for="machine",
         eta=boot_seconds + policy.settle,
     )
+
+
+def _people(user: str, seen: Observation, let_in: Collection[str]) -> int:
+    """How many besides *user* have a server or wait for one."""
+    waiting = {pending.user for pending in seen.pending}
+    known = waiting.union(*(worker.users for worker in seen.workers))
+    return seen.active_users + len(waiting - {user}) + len(set(let_in) - known - {user})
 
 
 def _refused(action: RefuseNewServers) -> Answer:

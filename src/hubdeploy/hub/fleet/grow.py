@@ -209,10 +209,10 @@ def at_least(
         return
     kept, names = kept_types(observation), {group.name for group in groups}
     good = sum(
-        (worker.life is Life.ACTIVE and not worker.spot_notice)
+        worker.life is Life.ACTIVE
         or (worker.life in COMING and not given_up(worker, observation, limits))
         for worker in observation.workers
-        if worker.instance and worker.instance_type not in kept
+        if worker.instance and worker.instance_type not in kept and not worker.spot_notice
     )
     special = {w.instance for w in observation.workers if w.instance_type in kept}
     for action in actions:

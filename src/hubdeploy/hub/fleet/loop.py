@@ -7,7 +7,6 @@ nothing of the view but its error, and the next one waits longer.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import shutil
 import threading
@@ -16,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from hubdeploy.config.limits import Limits, changed_live
@@ -110,6 +108,7 @@ class FleetLoop:
         self._limits_error = ""
         self._sizes: dict[str, TypeSize] = {}
         self._asked: dict[str, Pending] = {}
+        self._let_in: dict[str, float] = {}
         self._asked_lock = threading.Lock()
         self._turn = 0
         self._hurry = threading.Event()
@@ -118,7 +117,7 @@ class FleetLoop:
     # --- one tick ------------------------------------------------------------------------------
 
     def tick(self) -> float:
-        """Look, decide, act; seconds until the next. Never raises what it can report instead."""
+        """Look, decide, act; seconds until the next. Reports what goes wrong."""
         began = time.thread_time()
         try:
             self._tick()
@@ -179,6 +178,7 @@ class FleetLoop:
     def _observe(self, now: float, facts: CloudFacts, swarm: SwarmFacts) -> Observation:
         with self._asked_lock:
             self._asked = {u: p for u, p in self._asked.items() if now - p.since < ASKED_FOR}
+            self._let_in = {u: at for u, at in self._let_in.items() if now - at < ASKED_FOR}
             asked = list(self._asked.values())
         return observation(
             now,
@@ -247,10 +247,14 @@ class FleetLoop:
             wanted += [w.instance for w in self._last_seen if w.spot_notice]
             self._turn = (self._turn + SPOT_PHASES) % max(1, len(on_spot))
             wanted += [*on_spot[self._turn :], *on_spot[: self._turn]][:SPOT_PHASES]
-        gone = {worker.instance for worker in self._last_seen if worker.life is Life.ENDING}
+        gone = {w.instance for w in self._last_seen if w.life is Life.ENDING}
         ask = [name for name in dict.fromkeys(wanted) if name not in gone]
         before = self._facts.phases if self._facts else {}
         return self._optional(lambda: self.cloud.phases(ask), otherwise=before) if ask else {}
+
+    def instances(self) -> frozenset[str]:
+        """Machines as last seen."""
+        return frozenset(worker.instance for worker in self._last_seen if worker.instance)
 
     @property
     def _last_seen(self) -> tuple[Worker, ...]:
@@ -318,19 +322,25 @@ class FleetLoop:
         view = self.view
         if view.seen is None:
             return Answer(allowed=True, reason="The fleet has only just started")
-        with_server = any(request.user in worker.users for worker in view.seen.workers)
+        counted = {waiting.user for waiting in view.seen.pending}
+        counted.update(*(worker.users for worker in view.seen.workers))
+        with self._asked_lock:
+            let_in = {u for u, at in self._let_in.items() if request.since - at < ASKED_FOR}
         answer = admit(
             request,
             view.seen,
             view.limits,
             self.settings.policy,
             decided=view.actions,
-            has_server=with_server,
+            has_server=request.user in counted,
+            let_in=let_in,
             boot_seconds=view.boot_seconds,
         )
-        if answer.allowed and answer.waiting_for == "machine":
+        if answer.allowed:
             with self._asked_lock:
-                self._asked[request.user] = request
+                self._let_in[request.user] = request.since
+                if answer.waiting_for == "machine":
+                    self._asked[request.user] = request
         return answer
 
     def by_hand(self, action: Action) -> None:
@@ -372,19 +382,3 @@ def _unlabelled(seen: Observation, swarm: SwarmFacts) -> list[Worker]:
     """Workers that somebody else let in: placement by type and age needs their labels."""
     labelled = {node.id for node in swarm.nodes if node.instance and node.launched}
     return [w for w in seen.workers if w.life is Life.ACTIVE and w.node not in labelled]
-
-
-class OnlyOne:
-    """A lock on a file in *folder*, held until the process ends."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = (folder / "lock").open("w")
-
-    def take(self) -> bool:
-        """Whether it is ours now; False while another process has it."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from hubdeploy.config.use import Use
 from hubdeploy.hub.fleet.loop import View
 from hubdeploy.hub.fleet.model import Alarm, Life, RefuseNewServers
 
@@ -16,17 +17,18 @@ ALARMS = ("at-limit", "launch-error", "launches-fail", "limits-unreadable", "man
 REFUSALS = ("max_nodes", "max_cluster_memory", "max_concurrent_users", "max_disk_utilization")
 
 
-def text(view: View, *, now: float) -> bytes:
-    """The exposition of *view* at *now* (epoch seconds)."""
+def text(view: View, *, now: float, use: Mapping[str, Use] | None = None) -> bytes:
+    """The exposition of *view* at *now* (epoch seconds); *use* by instance."""
     registry = CollectorRegistry()
-    registry.register(_Collector(view, now))
+    registry.register(_Collector(view, now, use or {}))
     return generate_latest(registry)
 
 
 class _Collector:
-    def __init__(self, view: View, now: float) -> None:
+    def __init__(self, view: View, now: float, use: Mapping[str, Use]) -> None:
         self.view = view
         self.now = now
+        self.use = use
 
     def collect(self) -> Iterable[Metric]:
         view, seen, limits = self.view, self.view.seen, self.view.limits
@@ -55,6 +57,11 @@ class _Collector:
         yield _gauge(
             "memory_reserved_bytes", "Reserved memory.", sum(w.memory_reserved for w in there)
         )
+        yield _gauge("cpu_cores", "CPU of all machines.", sum(w.cpu for w in there) / 1e9)
+        yield _gauge(
+            "cpu_reserved_cores", "Reserved CPU.", sum(w.cpu_reserved for w in there) / 1e9
+        )
+        yield from self._used({w.instance for w in there if w.node})
         if seen.disk_used is not None:
             yield _gauge("disk_used_bytes", "Metered size of the file system.", seen.disk_used)
         limit = GaugeMetricFamily(
@@ -79,6 +86,19 @@ class _Collector:
         )
         yield _gauge("boot_seconds", "Median from launch to ready.", view.boot_seconds)
         yield _gauge("launch_failures", "Machines in a row that never joined.", seen.failures)
+
+    def _used(self, machines: Collection[str]) -> Iterable[Metric]:
+        told = [use for name, use in self.use.items() if name in machines]
+        memory, cpu = sum(use.memory for use in told), sum(use.cpu for use in told)
+        yield _gauge("memory_used_bytes", "Memory that servers use, as machines tell it.", memory)
+        yield _gauge("cpu_used_cores", "CPU that servers use, as machines tell it.", cpu / 1e9)
+        yield _gauge(
+            "use_unknown_machines",
+            "Machines in the swarm that do not tell what their servers use.",
+            len(machines) - len(told),
+        )
+        oldest = max((self.now - use.at for use in told), default=0.0)
+        yield _gauge("use_age_seconds", "Age of the oldest of these figures.", max(0.0, oldest))
 
 
 def _gauge(name: str, about: str, value: float) -> GaugeMetricFamily:

@@ -22,10 +22,12 @@ from hubdeploy.errors import ConfigError
 from hubdeploy.hub.fleet import chef
 from hubdeploy.hub.fleet.cloud import Cloud
 from hubdeploy.hub.fleet.disk import Scanner
-from hubdeploy.hub.fleet.loop import FleetLoop, OnlyOne
+from hubdeploy.hub.fleet.loop import FleetLoop
+from hubdeploy.hub.fleet.only import OnlyOne
 from hubdeploy.hub.fleet.orphans import Hub, Sweeper
 from hubdeploy.hub.fleet.store import Store
 from hubdeploy.hub.fleet.swarm import Swarm
+from hubdeploy.hub.fleet.use import Reader
 from hubdeploy.hub.fleet.web import Context, application
 from hubdeploy.hub.fleet.wiring import FleetSettings, from_environment
 
@@ -60,6 +62,7 @@ async def serve(settings: FleetSettings) -> None:
         forget_chef=chef.forget,
     )
     scanner = Scanner(settings.homes, settings.state / "usage.json")
+    reader = Reader(settings.use, fleet.instances)
     sweeper = Sweeper(
         Swarm(),
         Hub(os.environ.get("JUPYTERHUB_API_URL") or HUB_API, api_token),
@@ -72,6 +75,7 @@ async def serve(settings: FleetSettings) -> None:
         loop=fleet,
         store=store,
         scanner=scanner,
+        reader=reader,
         prefix=prefix,
         spawner_token=lambda: (admission, api_token),
         metrics_token=lambda: (read_token(settings.secrets / "metrics-token"),),
@@ -79,6 +83,7 @@ async def serve(settings: FleetSettings) -> None:
     server = HTTPServer(application(context, cookie_secret=secrets.token_bytes(32)))
     server.listen(url.port or Port.FLEET, address=url.hostname or "127.0.0.1")
     scanner.start()
+    reader.start()
     sweeper.start()
     try:
         await _tick_until(stop, fleet)
@@ -86,6 +91,7 @@ async def serve(settings: FleetSettings) -> None:
         server.stop()
         await server.close_all_connections()
         scanner.stop()
+        reader.stop()
         sweeper.stop()
         store.close()
 

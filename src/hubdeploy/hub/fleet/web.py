@@ -30,6 +30,7 @@ from hubdeploy.hub.fleet.loop import FleetLoop
 from hubdeploy.hub.fleet.model import Activate, Cordon, Life, Pending, Why, Worker
 from hubdeploy.hub.fleet.page.render import CHART_SPAN, STATIC, page
 from hubdeploy.hub.fleet.store import Store
+from hubdeploy.hub.fleet.use import Reader
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Context:
     loop: FleetLoop
     store: Store
     scanner: Scanner
+    reader: Reader
     prefix: str
     spawner_token: Callable[[], tuple[str, ...]]
     metrics_token: Callable[[], tuple[str, ...]]
@@ -122,6 +124,7 @@ class Page(Admin):
                 samples=context.store.samples(now - CHART_SPAN),
                 decisions=context.store.decisions(50),
                 usage=context.scanner.usage[:BIGGEST],
+                use=context.reader.use,
                 failed_logs=sorted(file.stem for file in folder.glob("*.log")),
                 now=now,
                 notice=self.get_query_argument("notice", "")[:200],
@@ -143,6 +146,7 @@ class State(Admin):
                     {"kind": type(a).__name__, "subject": a.subject, "reason": a.reason}
                     for a in view.actions
                 ],
+                "use": {name: asdict(use) for name, use in self.context.reader.use.items()},
                 "error": view.error,
                 "boot_seconds": view.boot_seconds,
             }
@@ -247,7 +251,9 @@ class Metrics(Base):
         if not self.shows(self.context.metrics_token()):
             raise HTTPError(403)
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-        self.finish(metrics.text(self.context.loop.view, now=time.time()))
+        self.finish(
+            metrics.text(self.context.loop.view, now=time.time(), use=self.context.reader.use)
+        )
 
 
 class Health(Base):

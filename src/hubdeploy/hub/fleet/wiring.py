@@ -18,7 +18,7 @@ from traitlets import Int, Unicode
 from traitlets.config import Configurable
 
 from hubdeploy.config.limits import Limits, parse_size
-from hubdeploy.config.names import HOMES_DIR, STATE_DIR, Names, Port
+from hubdeploy.config.names import HOMES_DIR, STATE_DIR, USE_DIR, Names, Port
 from hubdeploy.errors import ConfigError
 from hubdeploy.hub.fleet.model import Policy
 
@@ -81,6 +81,7 @@ class FleetSettings:
     file_system: str = ""
     state: Path = Path(STATE_DIR) / "fleet"
     homes: Path = Path(HOMES_DIR)
+    use: Path = Path(USE_DIR)
     secrets: Path = Path(STATE_DIR) / "secrets"
     interval: float = 5.0
     log_level: str = "INFO"
@@ -156,6 +157,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> FleetSettings:
         file_system=str(told.get("file_system") or ""),
         state=Path(told.get("state") or FleetSettings.state),
         homes=Path(told.get("homes") or HOMES_DIR),
+        use=Path(told.get("use") or USE_DIR),
         secrets=Path(told.get("secrets") or FleetSettings.secrets),
         interval=float(told.get("interval") or 5.0),
         sweep_every=float(told.get("sweep_every") or SWEEP_EVERY),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from hubdeploy.hub.fleet.decide import decide
+from hubdeploy.hub.fleet.admission import admit
+from hubdeploy.hub.fleet.decide import decide, learn
 from hubdeploy.hub.fleet.model import (
     Action,
     Activate,
     Cordon,
     Drain,
     Group,
-    Hold,
     Life,
+    Memory,
     Observation,
     Pending,
     Policy,
@@ -23,14 +25,12 @@ from hubdeploy.hub.fleet.model import (
     Worker,
 )
 from hubdeploy.hub.placement import NodeView, Placement, Request, place
-from hubdeploy.hub.simulate.traffic import Scenario
-from hubdeploy.hub.simulate.world import TYPE, Machine, World, view
-
-GROUP = "workers"
+from hubdeploy.hub.simulate.traffic import Kind, Scenario
+from hubdeploy.hub.simulate.world import LACKING, Machine, Server, World, view
 
 
 class Fleet:
-    """The leader's fleet service: the very same ``place`` and ``decide``.
+    """The leader's fleet service: the very same ``admit``, ``place``, ``decide`` and ``learn``.
 
     Looks again every ``scenario.tick`` seconds, but (to save time) only when something has
     happened since, something is under way, or a minute has passed.
@@ -38,16 +38,37 @@ class Fleet:
 
     def __init__(self, scenario: Scenario, policy: Policy | None = None) -> None:
         self.interval = scenario.tick
+        self.kind = scenario.kinds[0]
         self.scenario = scenario
         self.policy = policy or Policy()
         self.workers: dict[str, Worker] = {}
         self.views: dict[str, NodeView] = {}
-        self.short_since: float | None = None
-        self.failures = 0
-        self.last_failure = 0.0
+        self.memory = Memory()
+        self.seen = Observation(now=0.0, workers=())
+        self.decided: tuple[Action, ...] = ()
+        self.let_in: set[str] = set()
         self.last_look = -math.inf
         self.actions: list[tuple[float, Action]] = []
         self.decisions = 0
+
+    def admits(self, world: World, server: Server) -> bool:
+        """By the last look and decision, as the service does it between two looks."""
+        limits, visit = self.scenario.limits, server.visit
+        limited = limits.max_concurrent_users or limits.max_disk_utilization
+        request = Request(memory=visit.memory, cpu=visit.cpu)
+        if not limited and self.place(world, request) is not None:
+            return True  # as the answer would be, only quicker
+        answer = admit(
+            Pending(user=server.name, memory=visit.memory, cpu=visit.cpu, since=world.now),
+            self.seen,
+            limits,
+            self.policy,
+            decided=self.decided,
+            let_in=self.let_in,
+        )
+        if answer.allowed:
+            self.let_in.add(server.name)
+        return answer.allowed
 
     def place(self, world: World, request: Request) -> Machine | None:
         self._refresh(world)
@@ -55,19 +76,20 @@ class Fleet:
         return world.machines[answer.node.id] if isinstance(answer, Placement) else None
 
     def tick(self, world: World) -> None:
-        changed = bool(world.touched) or bool(world.pending) or self.short_since is not None
+        changed = bool(world.touched) or bool(world.pending) or bool(world.refused)
+        changed |= self.memory.short_since is not None or bool(world.failed)
         self._refresh(world)
         if not changed and world.now - self.last_look < 60:
             return
         self.last_look = world.now
         self.decisions += 1
-        observation = self.observe(world)
-        actions = decide(observation, self.scenario.limits, self.policy)
-        self.short_since = (
-            (self.short_since if self.short_since is not None else world.now)
-            if any(isinstance(action, Hold) for action in actions)
-            else None
-        )
+        self.seen = self.observe(world)
+        self.let_in.clear()
+        actions = decide(self.seen, self.scenario.limits, self.policy)
+        self.decided = tuple(actions)
+        # what is to be forgotten of ended machines is not played
+        learnt = learn(self.memory, self.seen, actions)
+        self.memory = replace(learnt, chef_left=(), chef_done=())
         for action in actions:
             self.actions.append((world.now, action))
             self._act(world, action)
@@ -75,14 +97,6 @@ class Fleet:
             self.last_look = -math.inf
 
     def observe(self, world: World) -> Observation:
-        group = Group(
-            name=GROUP,
-            desired=world.desired,
-            max_size=self.scenario.limits.max_nodes,
-            instance_type=TYPE,
-            memory=self.scenario.machine_memory,
-            cpu=self.scenario.machine_cpu,
-        )
         return Observation(
             now=world.now,
             workers=tuple(self.workers.values()),
@@ -95,12 +109,29 @@ class Fleet:
                 )
                 for server in world.pending
             ),
-            groups=(group,),
+            groups=tuple(self._group(world, kind) for kind in self.scenario.kinds),
             active_users=world.users,
-            failures=self.failures,
-            last_failure=self.last_failure,
+            disk_used=self.scenario.disk_used(world.now),
+            failures=self.memory.failures,
+            last_failure=self.memory.last_failure,
             last_arrival=world.last_arrival,
-            short_since=self.short_since,
+            short_since=self.memory.short_since,
+        )
+
+    def _group(self, world: World, kind: Kind) -> Group:
+        until = self.memory.aside_until.get(kind.name, 0.0)
+        failed = world.failed.get(kind.name)
+        return Group(
+            name=kind.name,
+            desired=world.desired[kind.name],
+            max_size=self.scenario.limits.max_nodes,
+            instance_type=kind.name,
+            memory=kind.memory,
+            cpu=kind.cpu,
+            launch_error=LACKING if failed is not None else "",
+            failed_at=failed or 0.0,
+            aside=self.memory.aside_why.get(kind.name, "") if world.now < until else "",
+            aside_until=until,
         )
 
     def _refresh(self, world: World) -> None:
@@ -110,18 +141,18 @@ class Fleet:
                 self.workers.pop(name, None)
                 self.views.pop(name, None)
                 continue
-            self.views[name] = view(machine, self.scenario)
+            self.views[name] = view(machine)
             self.workers[name] = Worker(
                 instance=name,
                 node=name if machine.state != "booting" else "",
-                group=GROUP,
-                instance_type=TYPE,
+                group=machine.kind.name,
+                instance_type=machine.kind.name,
                 launched=machine.launched,
                 life=Life(machine.state),
                 why=Why(machine.why),
                 marked_at=machine.marked_at,
-                memory=self.scenario.machine_memory,
-                cpu=self.scenario.machine_cpu,
+                memory=machine.kind.memory,
+                cpu=machine.kind.cpu,
                 memory_reserved=machine.memory,
                 cpu_reserved=machine.cpu,
                 users=tuple(machine.servers),
@@ -135,14 +166,12 @@ class Fleet:
 
     def _act(self, world: World, action: Action) -> None:
         if isinstance(action, SetDesired):
-            world.set_desired(action.desired)
+            world.set_desired(action.group, action.desired)
             return
         machine = world.machines.get(getattr(action, "instance", ""))
         if machine is None:
             return
         if isinstance(action, Activate):
-            if action.joined:
-                self.failures = 0
             machine.protected = True
             world.activate(machine)
         elif isinstance(action, Cordon):
@@ -152,8 +181,6 @@ class Fleet:
         elif isinstance(action, Unprotect):
             machine.protected = False
         elif isinstance(action, Terminate):
-            if action.failed:
-                self.failures, self.last_failure = self.failures + 1, world.now
             world.end(machine, decrement=action.decrement)
         world.touched.add(machine.id)
 
@@ -166,7 +193,8 @@ class SpreadAndTrack:
     machines launched first, whoever is on them. Metrics come once a minute, from machines in
     service; one that has just been started counts after 300 s of warm-up. Each running server uses
     ``cpu_use`` cores on average. Such a group knows nothing of machines that never join: its health
-    check ends those after ten minutes.
+    check ends those after ten minutes. It cannot be told which type is wanted next: where there are
+    several it has the one that takes every server.
     """
 
     interval = 60.0
@@ -174,10 +202,14 @@ class SpreadAndTrack:
 
     def __init__(self, scenario: Scenario, *, cpu_use: float = 0.3) -> None:
         self.scenario = scenario
+        self.kind = scenario.kind_for(max(scenario.visits, key=lambda v: (v.memory, v.cpu)))
         self.cpu_use = cpu_use
         self.above = 0
         self.below = 0
         self.ready_since: dict[str, float] = {}
+
+    def admits(self, world: World, server: Server) -> bool:
+        return bool(world and server)
 
     def place(self, world: World, request: Request) -> Machine | None:
         best: Machine | None = None
@@ -186,8 +218,8 @@ class SpreadAndTrack:
                 machine.state = "active"
             if (
                 machine.state == "active"
-                and machine.memory + request.memory <= self.scenario.machine_memory
-                and machine.cpu + request.cpu <= self.scenario.machine_cpu
+                and machine.memory + request.memory <= machine.kind.memory
+                and machine.cpu + request.cpu <= machine.kind.cpu
                 and (best is None or len(machine.servers) < len(best.servers))
             ):
                 best = machine
@@ -207,7 +239,7 @@ class SpreadAndTrack:
         warm = [m for m in serving if world.now - m.launched > 300] or serving
         if not warm:
             return
-        cores = self.scenario.machine_cpu / 1e9
+        cores = self.kind.cpu / 1e9
         used = sum(len(m.servers) for m in warm) * self.cpu_use
         cpu = min(100.0, 100.0 * used / (len(warm) * cores))
         self.above = self.above + 1 if cpu > self.target else 0
@@ -215,12 +247,12 @@ class SpreadAndTrack:
         limits = self.scenario.limits
         if self.above >= 3:
             wanted = math.ceil(len(warm) * cpu / self.target)
-            if wanted > world.desired:
-                world.set_desired(min(limits.max_nodes, wanted))
+            if wanted > world.desired[self.kind.name]:
+                world.set_desired(self.kind.name, min(limits.max_nodes, wanted))
         elif self.below >= 15:
             wanted = max(limits.min_nodes, math.ceil(len(warm) * cpu / self.target))
-            if wanted < world.desired:
-                surplus = world.desired - wanted
+            if wanted < world.desired[self.kind.name]:
+                surplus = world.desired[self.kind.name] - wanted
                 oldest = sorted(serving, key=lambda m: m.launched)
                 for machine in oldest[:surplus]:
                     world.end(machine, decrement=True)

@@ -7,13 +7,14 @@ import time
 from dataclasses import asdict, dataclass
 
 from hubdeploy.hub.simulate.controllers import Fleet, SpreadAndTrack
-from hubdeploy.hub.simulate.traffic import HOUR, Scenario
+from hubdeploy.hub.simulate.traffic import HOUR, Kind, Scenario
 from hubdeploy.hub.simulate.world import Controller, World
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """One run. Waits are seconds from asking for a server until it runs."""
+    """One run. Waits are seconds from asking for a server until it runs; machine-hours are
+    weighted by the types' cost."""
 
     name: str
     servers: int
@@ -57,31 +58,56 @@ def clairvoyant_hours(scenario: Scenario) -> float:
     At every moment at least (memory in use) / (what a machine can hold) machines have to be there,
     and as much for CPU, rounded up, and never fewer than ``min_nodes``. What a machine can hold is
     the largest multiple of the sizes' greatest common divisor (15.4 GiB hold 14 GiB of servers of
-    2 and 4 GiB). It knows the future, boots in no time and moves running servers between machines
-    for nothing, so nothing real reaches it.
+    2 and 4 GiB). Of two types it takes whichever mixture costs least, AWS having all it asks for.
+    It knows the future, boots in no time and moves running servers between machines for nothing, so
+    nothing real reaches it.
     """
+    held = [_holds(scenario, kind) for kind in scenario.kinds]
+    changes: list[tuple[float, int, int, int]] = []
+    for visit in scenario.visits:
+        place = scenario.kinds.index(scenario.kind_for(visit))
+        changes.append((visit.at, place, visit.memory, visit.cpu))
+        changes.append((visit.at + visit.stay, place, -visit.memory, -visit.cpu))
+    changes.sort()
+    used = [[0, 0] for _ in scenario.kinds]
+    now = seconds = 0.0
+    for at, place, more_memory, more_cpu in changes:
+        at = min(at, scenario.until)
+        if at > now:
+            seconds += _least(scenario, held, used) * (at - now)
+        now = at
+        used[place][0] += more_memory
+        used[place][1] += more_cpu
+    seconds += _least(scenario, held, used) * (scenario.until - now)
+    return seconds / HOUR
+
+
+def _holds(scenario: Scenario, kind: Kind) -> tuple[int, int]:
     memory_unit = math.gcd(*(visit.memory for visit in scenario.visits)) or 1
     cpu_unit = math.gcd(*(visit.cpu for visit in scenario.visits)) or 1
-    holds_memory = scenario.machine_memory // memory_unit * memory_unit
-    holds_cpu = scenario.machine_cpu // cpu_unit * cpu_unit
-    changes: list[tuple[float, int, int]] = []
-    for visit in scenario.visits:
-        changes.append((visit.at, visit.memory, visit.cpu))
-        changes.append((visit.at + visit.stay, -visit.memory, -visit.cpu))
-    changes.sort()
-    memory = cpu = 0
-    now = seconds = 0.0
-    for at, more_memory, more_cpu in changes:
-        at = min(at, scenario.until)
-        needed = max(
-            scenario.limits.min_nodes,
-            math.ceil(memory / holds_memory),
-            math.ceil(cpu / holds_cpu),
-        )
-        seconds += needed * (at - now)
-        now, memory, cpu = at, memory + more_memory, cpu + more_cpu
-    seconds += scenario.limits.min_nodes * (scenario.until - now)
-    return seconds / HOUR
+    return kind.memory // memory_unit * memory_unit, kind.cpu // cpu_unit * cpu_unit
+
+
+def _least(scenario: Scenario, held: list[tuple[int, int]], used: list[list[int]]) -> float:
+    """What the cheapest machines cost an hour that hold what is in use, by the first type that
+    each server fits on: it may always run on a later one."""
+    low = scenario.limits.min_nodes
+    first, *more = scenario.kinds
+    if not more:
+        return first.cost * max(low, _machines(used[0], held[0]))
+    (second,) = more
+    need = _machines(used[1], held[1])
+    memory, cpu = (used[0][n] + used[1][n] for n in (0, 1))
+    best = math.inf
+    for count in range(need, max(need, _machines([memory, cpu], held[1])) + 1):
+        left = [max(0, memory - count * held[1][0]), max(0, cpu - count * held[1][1])]
+        others = max(_machines(left, held[0]), low - count)
+        best = min(best, count * second.cost + others * first.cost)
+    return best
+
+
+def _machines(used: list[int], held: tuple[int, int]) -> int:
+    return max(math.ceil(part / whole) for part, whole in zip(used, held, strict=True))
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -1,4 +1,4 @@
-"""Who comes when, and stays how long: the three scenarios, drawn from a seeded generator.
+"""Who comes when, and stays how long: the scenarios, drawn from a seeded generator.
 
 What is assumed about people is all here: a class comes within five minutes and leaves when it
 ends; on other days people come by the hour of the day, most in the late morning and the afternoon,
@@ -34,11 +34,30 @@ class Visit:
     cpu: int = CORE // 2
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """An instance type: bytes and nano-CPUs of a machine. ``cost``: how many machine-hours an hour
+    of it counts as."""
+
+    name: str = "m6i.xlarge"
+    memory: int = int(15.4 * GIB)
+    cpu: int = 4 * CORE
+    cost: float = 1.0
+
+
+BIG = Kind(name="m6i.2xlarge", memory=int(30.8 * GIB), cpu=8 * CORE, cost=2.0)
+"""Twice the usual machine: an hour of it counts as two."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """Visits and what they run on. ``spot_per_hour`` and ``fail_share`` are the faults: chance of
-    a machine's being taken back in an hour, and of its never joining. ``tick`` is the seconds
-    between decisions."""
+    """Visits and what they run on. ``kinds`` stand in the operator's order of preference.
+
+    Faults: ``spot_per_hour`` and ``fail_share`` are the chance of a machine's being taken back in
+    an hour (until ``spot_until``), and of its never joining; of the first kind AWS has none to give
+    from ``dry[0]`` until ``dry[1]``. ``disk``: when (seconds) the file system became how full
+    (bytes). ``tick`` is the seconds between decisions.
+    """
 
     name: str
     title: str
@@ -46,10 +65,25 @@ class Scenario:
     until: float
     limits: Limits
     tick: float = 5.0
-    machine_memory: int = int(15.4 * GIB)
-    machine_cpu: int = 4 * CORE
+    kinds: tuple[Kind, ...] = (Kind(),)
     spot_per_hour: float = 0.0
+    spot_until: float = math.inf
     fail_share: float = 0.0
+    dry: tuple[float, float] = (0.0, 0.0)
+    disk: tuple[tuple[float, int], ...] = ()
+
+    def lacks(self, kind: Kind, now: float) -> bool:
+        """Whether AWS has none of *kind* to give at the moment."""
+        return kind is self.kinds[0] and self.dry[0] <= now < self.dry[1]
+
+    def disk_used(self, now: float) -> int | None:
+        """Bytes, None where the scenario says nothing of it."""
+        return next((size for at, size in reversed(self.disk) if at <= now), None)
+
+    def kind_for(self, visit: Visit) -> Kind:
+        """The first kind that *visit*'s server fits on (the last, if none)."""
+        fits = (k for k in self.kinds if k.memory >= visit.memory and k.cpu >= visit.cpu)
+        return next(fits, self.kinds[-1])
 
 
 def lecture(*, seed: int = 1, people: int = 120) -> Scenario:
@@ -109,6 +143,29 @@ def week(*, seed: int = 3, people: int = 5000) -> Scenario:
     )
 
 
+def two_types(*, seed: int = 4, people: int = 3000) -> Scenario:
+    """A day on which one server in thirty fits on the second instance type alone, and AWS has none
+    of the first to give from ten to one."""
+    rng = random.Random(seed)
+    visits = []
+    for _ in range(int(people * 1.4)):
+        visit = _visit(rng, _moment(rng), large=0.1)
+        if rng.random() < 1 / 30:
+            visit = Visit(visit.at, visit.stay, memory=20 * GIB, cpu=2 * CORE)
+        visits.append(visit)
+    return Scenario(
+        name="two-types",
+        title=f"a day of {people:,} users on two types, 1 in 30 with 20 GiB, none of the first "
+        "type from 10 to 13 h, 1 boot in 50 fails",
+        visits=tuple(sorted(visits, key=lambda visit: visit.at)),
+        until=DAY,
+        limits=Limits(min_nodes=1, max_nodes=300, headroom=8, idle_after=300),
+        kinds=(Kind(), BIG),
+        fail_share=0.02,
+        dry=(10 * HOUR, 13 * HOUR),
+    )
+
+
 def _moment(rng: random.Random) -> float:
     hour = rng.choices(range(24), WEEKDAY)[0]
     return (hour + rng.random()) * HOUR
@@ -121,4 +178,4 @@ def _visit(rng: random.Random, at: float, *, large: float, median: float = 50 * 
     return Visit(at, stay)
 
 
-SCENARIOS = {"class": lecture, "day": day, "week": week}
+SCENARIOS = {"class": lecture, "day": day, "two-types": two_types, "week": week}

@@ -2,7 +2,8 @@
 
 Assumed of the machines (seconds): an instance appears 4 after the capacity was changed, its boot
 and first converge take a log-normal time with median 95, joining and pulling the image 25, a
-server's start on a machine that has the image 6. A machine is paid from its launch to its end.
+server's start on a machine that has the image 6. A machine is paid from its launch to its end. A
+type that AWS has none of is tried again every minute. Who is refused asks again every minute.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hubdeploy.hub.placement import NodeView, Request
-from hubdeploy.hub.simulate.traffic import HOUR, Scenario, Visit
+from hubdeploy.hub.simulate.traffic import HOUR, Kind, Scenario, Visit
 
 APPEARS = 4.0
 BOOT_MEDIAN, BOOT_SIGMA = 95.0, 0.18
@@ -23,12 +24,14 @@ PULL = 25.0
 START = 6.0
 ENDS = 20.0
 SPOT_NOTICE = 120.0
-TYPE = "m6i.xlarge"
+TRIES_AGAIN = 60.0
+LACKING = "InsufficientInstanceCapacity: AWS has none of this type at the moment."
 
 
 @dataclass(slots=True)
 class Server:
-    """A visit that waits or runs. ``asked`` is when; ``left`` the seconds it still wants."""
+    """A visit that waits or runs. ``asked`` is when; ``left`` the seconds it still wants;
+    ``let_in``: it has been admitted, and is not asked about again when it loses its machine."""
 
     name: str
     visit: Visit
@@ -36,6 +39,7 @@ class Server:
     left: float
     ends: float = 0.0
     machine: Machine | None = None
+    let_in: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +48,7 @@ class Machine:
 
     id: str
     launched: float
+    kind: Kind
     state: str = "booting"
     fails: bool = False
     ready: bool = False
@@ -62,6 +67,10 @@ class Controller(Protocol):
     """What is compared: where a server goes, and when machines come and go."""
 
     interval: float
+    kind: Kind
+    """Of the machines that are there from the beginning."""
+
+    def admits(self, world: World, server: Server) -> bool: ...
 
     def place(self, world: World, request: Request) -> Machine | None: ...
 
@@ -80,8 +89,12 @@ class World:
         self.machines: dict[str, Machine] = {}
         self.touched: set[str] = set()
         self.pending: deque[Server] = deque()
-        self.desired = 0
+        self.kinds = {kind.name: kind for kind in scenario.kinds}
+        self.desired = dict.fromkeys(self.kinds, 0)
+        self.failed: dict[str, float] = {}
+        """When the newest launch of a kind failed, if it did."""
         self.users = 0
+        self.refused = 0
         self.last_arrival = 0.0
         self.waits: list[float] = []
         self.lost = 0
@@ -89,6 +102,8 @@ class World:
         self.machine_seconds = 0.0
         self.most_machines = 0
         self.capacity_changes = 0
+        self.notices = 0
+        self.started = 0
         self._events: list[tuple[float, int, str, object]] = []
         self._number = 0
 
@@ -100,22 +115,34 @@ class World:
     def run(self) -> None:
         for number, visit in enumerate(self.scenario.visits):
             self.at(visit.at, "asks", Server(f"u{number}", visit, visit.at, visit.stay))
-        self.set_desired(self.scenario.limits.min_nodes)
+        self.set_desired(self.controller.kind.name, self.scenario.limits.min_nodes)
         self.at(0.0, "tick", None)
         while self._events and self._events[0][0] <= self.scenario.until:
             self.now, _, kind, what = heapq.heappop(self._events)
             getattr(self, f"_on_{kind}")(what)
         self.now = self.scenario.until
         for machine in self.machines.values():
-            self.machine_seconds += self.now - machine.launched
-        self.given_up = len(self.pending)
+            self._pay(machine)
+        self.given_up = len(self.pending) + self.refused
+
+    def _pay(self, machine: Machine) -> None:
+        self.machine_seconds += machine.kind.cost * (self.now - machine.launched)
 
     def _on_tick(self, _: object) -> None:
         self.controller.tick(self)
         self.at(self.now + self.controller.interval, "tick", None)
 
     # --- servers -------------------------------------------------------------------------------
+    def _on_asks_again(self, server: Server) -> None:
+        self.refused -= 1
+        self._on_asks(server)
+
     def _on_asks(self, server: Server) -> None:
+        if not server.let_in and not self.controller.admits(self, server):
+            self.refused += 1
+            self.at(self.now + TRIES_AGAIN, "asks_again", server)
+            return
+        server.let_in = True
         self.last_arrival = self.now
         if not self._try(server):
             self.pending.append(server)
@@ -167,29 +194,40 @@ class World:
         self.pending = left
 
     # --- machines ------------------------------------------------------------------------------
-    def set_desired(self, desired: int) -> None:
+    def set_desired(self, kind: str, desired: int) -> None:
         """As the group does it: what is missing appears shortly; it never ends machines here."""
-        self.capacity_changes += desired != self.desired
-        self.desired = desired
-        self.at(self.now + APPEARS, "appear", None)
+        self.capacity_changes += desired != self.desired[kind]
+        self.desired[kind] = desired
+        self.at(self.now + APPEARS, "appear", self.kinds[kind])
 
-    def in_group(self) -> int:
-        return sum(machine.state != "ending" for machine in self.machines.values())
+    def in_group(self, kind: Kind) -> int:
+        return sum(m.kind is kind and m.state != "ending" for m in self.machines.values())
 
-    def _on_appear(self, _: object) -> None:
-        while self.in_group() < self.desired:
-            self._number += 1
-            machine = Machine(id=f"i-{self._number:08d}", launched=self.now)
-            machine.fails = self.random.random() < self.scenario.fail_share
-            self.machines[machine.id] = machine
-            self.touched.add(machine.id)
-            boot = self.random.lognormvariate(math.log(BOOT_MEDIAN), BOOT_SIGMA)
-            if not machine.fails:
-                self.at(self.now + boot, "joins", machine)
-            if self.scenario.spot_per_hour:
-                life = self.random.expovariate(self.scenario.spot_per_hour / HOUR)
-                self.at(self.now + life, "notice", machine)
+    def _on_appear(self, kind: Kind) -> None:
+        missing = self.desired[kind.name] - self.in_group(kind)
+        if missing > 0 and self.scenario.lacks(kind, self.now):
+            self.failed[kind.name] = self.now
+            self.at(self.now + TRIES_AGAIN, "appear", kind)
+            return
+        for _ in range(missing):
+            self.failed.pop(kind.name, None)
+            self._launch(kind)
         self.most_machines = max(self.most_machines, len(self.machines))
+
+    def _launch(self, kind: Kind) -> None:
+        self._number += 1
+        self.started += 1
+        machine = Machine(id=f"i-{self._number:08d}", launched=self.now, kind=kind)
+        machine.fails = self.random.random() < self.scenario.fail_share
+        self.machines[machine.id] = machine
+        self.touched.add(machine.id)
+        boot = self.random.lognormvariate(math.log(BOOT_MEDIAN), BOOT_SIGMA)
+        if not machine.fails:
+            self.at(self.now + boot, "joins", machine)
+        if self.scenario.spot_per_hour:
+            life = self.random.expovariate(self.scenario.spot_per_hour / HOUR)
+            if self.now + life < self.scenario.spot_until:
+                self.at(self.now + life, "notice", machine)
 
     def _on_joins(self, machine: Machine) -> None:
         if machine.state == "booting":
@@ -220,23 +258,25 @@ class World:
             self.lost += 1
             left = max(60.0, server.ends - self.now)
             self._take_off(server)
-            self.at(self.now, "asks", Server(f"{server.name}+", server.visit, self.now, left))
+            again = Server(f"{server.name}+", server.visit, self.now, left, let_in=True)
+            self.at(self.now, "asks", again)
         if decrement:
-            self.desired -= 1
+            self.desired[machine.kind.name] -= 1
         else:
-            self.at(self.now + APPEARS, "appear", None)
+            self.at(self.now + APPEARS, "appear", machine.kind)
         self.at(self.now + ENDS, "gone", machine)
 
     def _on_gone(self, machine: Machine) -> None:
         machine.state = "gone"
         machine.ended = self.now
-        self.machine_seconds += self.now - machine.launched
+        self._pay(machine)
         del self.machines[machine.id]
         self.touched.add(machine.id)
 
     def _on_notice(self, machine: Machine) -> None:
         if machine.state not in ("ending", "gone"):
             machine.spot_notice = True
+            self.notices += 1
             self.touched.add(machine.id)
             self.at(self.now + SPOT_NOTICE, "taken", machine)
 
@@ -245,17 +285,17 @@ class World:
         self.end(machine, decrement=False)
 
 
-def view(machine: Machine, scenario: Scenario) -> NodeView:
+def view(machine: Machine) -> NodeView:
     """The machine as the spawner's placement sees it."""
     return NodeView(
         id=machine.id,
         ready=machine.state in ("active", "cordoned", "draining"),
         availability="active" if machine.state == "active" else "pause",
-        memory=scenario.machine_memory,
-        cpu=scenario.machine_cpu,
+        memory=machine.kind.memory,
+        cpu=machine.kind.cpu,
         memory_reserved=machine.memory,
         cpu_reserved=machine.cpu,
         instance=machine.id,
-        instance_type=TYPE,
+        instance_type=machine.kind.name,
         launched=f"{machine.launched:012.1f}",
     )

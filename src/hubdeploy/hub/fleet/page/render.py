@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +10,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hubdeploy.config.limits import show_size
+from hubdeploy.config.use import Use
 from hubdeploy.hub.fleet.disk import Usage
 from hubdeploy.hub.fleet.loop import View
 from hubdeploy.hub.fleet.model import Alarm, Life, RefuseNewServers, Why, Worker
 from hubdeploy.hub.fleet.page.chart import chart
 from hubdeploy.hub.fleet.store import Decision, Sample
+from hubdeploy.hub.fleet.use import STALE
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -164,6 +166,7 @@ def page(
     samples: Sequence[Sample],
     decisions: Sequence[Decision],
     usage: Sequence[Usage],
+    use: Mapping[str, Use],
     failed_logs: Sequence[str],
     now: float,
     notice: str = "",
@@ -189,6 +192,8 @@ def page(
         hours=HOURS,
         decisions=decisions,
         usage=usage,
+        use=use,
+        stale=STALE,
         failed_logs=failed_logs,
         drainable={
             worker.instance
