@@ -10,6 +10,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from hubdeploy.sandbox.engine import SANDBOX_LABEL
 from hubdeploy.sandbox.images.build import Images
 from hubdeploy.sandbox.machines import cleanup
 from tests.plugins.machines import docker_engine, sandbox_images
@@ -33,8 +34,12 @@ def pytest_terminal_summary(
             terminalreporter.write_line(line)
 
 
-def volumes(client: docker.DockerClient) -> set[str]:
-    return {found.name for found in client.volumes.list()}
+def volumes(client: docker.DockerClient, *, of: str) -> set[str]:
+    """All that the sandbox's containers have, with a label or without."""
+    label = f"{SANDBOX_LABEL}={of}"
+    found = client.containers.list(all=True, filters={"label": label})
+    mounts = [mount for container in found for mount in container.attrs["Mounts"]]
+    return {mount["Name"] for mount in mounts if mount["Type"] == "volume"}
 
 
 def processes(of: Path) -> list[str]:
@@ -72,7 +77,7 @@ def rehearsal(
         measured=pytestconfig.stash[LINES],
     )
     stage.config.write_text(CONFIG.format(name=stage.name, cidr="10.143.0.0/16"))
-    before = volumes(docker_engine)
+    used: set[str] = set()
     doors: list[tuple[str, int]] = []
     try:
         began = time.monotonic()
@@ -84,12 +89,14 @@ def rehearsal(
         doors += [stage.door(stage.state["endpoint_url"]), stage.door(stage.url)]
         doors += [(stage.address, port) for port in (443, 80)]
         assert all(listens(door) for door in doors)
+        assert volumes(docker_engine, of=stage.name)
         yield stage
     finally:
+        used |= volumes(docker_engine, of=stage.name)
         ended = stage.run("down", "--yes", "--delete-files", stage.name, check=False)
     assert ended.returncode == 0, ended.stderr
     assert cleanup.leftovers(docker_engine, sandbox=stage.name) == []
-    assert volumes(docker_engine) - before == set()
+    assert used & {found.name for found in docker_engine.volumes.list()} == set()
     assert processes(stage.folder) == []
     assert [door for door in doors if listens(door)] == []
     assert stage.state == {}

@@ -166,13 +166,20 @@ class Stage:
         words = [line.split() for line in text.splitlines()]
         return {w[0]: (w[1].lower(), w[2].lower()) for w in words if len(w) == 3}
 
-    def host_of(self, user: str) -> str:
-        """The swarm node on which a user's server runs."""
-        return self.on(
+    def hosts(self) -> dict[str, str]:
+        """User -> the swarm node on which the server runs."""
+        text = self.on(
             "leader",
-            f"docker service ps $(docker service ls -q --filter label=hubdeploy.user={user}) "
-            "--filter desired-state=running --format '{{.Node}}'",
-        ).strip()
+            "docker service ls -q --filter label=hubdeploy.user | while read service; do echo "
+            """$(docker service inspect -f '{{index .Spec.Labels "hubdeploy.user"}}' $service) """
+            "$(docker service ps $service --filter desired-state=running --format '{{.Node}}'); "
+            "done",
+        )
+        words = [line.split() for line in text.splitlines()]
+        return {w[0]: w[1] for w in words if len(w) == 2}
+
+    def host_of(self, user: str) -> str:
+        return self.hosts().get(user, "")
 
     def decisions(self, subject: str) -> list[Decision]:
         """What the fleet did with an instance and wrote down, the oldest first."""
@@ -190,14 +197,14 @@ class Stage:
         found = self.status()["machines"]
         return {m["instance_id"]: m for m in found if m["role"] == "worker"}
 
-    def worker_of(self, user: str) -> str:
-        """The instance on which a user's server runs."""
-        host = self.host_of(user)
-        return next(
-            instance
+    def homes(self) -> dict[str, str]:
+        """User -> the instance on which the server runs."""
+        hosts = {
+            "ip-" + machine["private_ip"].replace(".", "-"): instance
             for instance, machine in self.workers().items()
-            if host and machine["private_ip"].replace(".", "-") in host
-        )
+        }
+        nodes = {user: node.partition(".")[0] for user, node in self.hosts().items()}
+        return {user: hosts[node] for user, node in nodes.items() if node in hosts}
 
     def lose_power(self, instance: str) -> None:
         """The machine is gone at once, with no word to anybody."""

@@ -110,7 +110,7 @@ def test_a_full_cluster_grows_for_who_waits_and_shrinks_when_they_leave(stage: S
     assert new in stage.on("workstation", "hubdeploy-node workstation nodes")
 
     # beyond the limits the answer is clear, and no machine comes: none is empty
-    assert {stage.worker_of(user.user) for user in users} == grown
+    assert set(stage.homes().values()) == grown
     with stage.user("ninth") as ninth, stage.user("tenth") as tenth:
         with pytest.raises(HubClientError) as refused:
             ninth.start(options={"profile": "wide"})
@@ -125,7 +125,7 @@ def test_a_full_cluster_grows_for_who_waits_and_shrinks_when_they_leave(stage: S
     stays = users[0]
     stays.open_lab()
     stays.run("open('began', 'w').write(str(__import__('os').getppid()))")
-    home = stage.worker_of(stays.user)
+    home = stage.homes()[stays.user]
     for user in users[1:]:
         user.stop()
     with stage.user("ninth") as ninth:
@@ -141,7 +141,7 @@ def test_a_full_cluster_grows_for_who_waits_and_shrinks_when_they_leave(stage: S
     )
     group = stage.status()["group"]
     assert (group["desired"], group["in_service"]) == (2, 2)
-    assert stage.worker_of(stays.user) == home
+    assert stage.homes()[stays.user] == home
     same = stays.run("print(open('began').read() == str(__import__('os').getppid()))")
     assert same.stdout.strip() == "True"
     stays.stop()

@@ -41,7 +41,7 @@ def test_a_worker_that_loses_its_power_takes_no_files_with_it(stage: Stage) -> N
         kim.start()
         kim.open_lab()
         kim.run("open('kept.txt', 'w').write('kept')")
-        dead = stage.worker_of("kim")
+        dead = stage.homes()["kim"]
         began = time.monotonic()
         stage.lose_power(dead)
 

@@ -37,6 +37,7 @@ class Relay:
         self._listen = listen
         self._socket.listen(128)
         self._loop = asyncio.new_event_loop()
+        self._passing: set[asyncio.Task[None] | None] = set()
         self._thread = threading.Thread(target=self._serve, name=f"relay-{listen}", daemon=True)
         self._thread.start()
 
@@ -73,6 +74,9 @@ class Relay:
             self._loop.close()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # the loop alone would let go of a task whose near end has closed, before it has ended
+        task = asyncio.current_task()
+        self._passing.add(task)
         target = self._target()
         try:
             if target is None:
@@ -90,6 +94,7 @@ class Relay:
                 far_writer.close()
         finally:
             writer.close()
+            self._passing.discard(task)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
