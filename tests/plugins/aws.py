@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 import botocore.loaders
+import botocore.session
 import pytest
 
 from hubdeploy.aws.session import Aws
@@ -114,10 +115,11 @@ def _shared_loader(search_path: str | None = None) -> botocore.loaders.Loader:
 
 @pytest.fixture(scope="session", autouse=True)
 def _models_are_read_once() -> Iterator[None]:
-    original = botocore.loaders.create_loader
-    botocore.loaders.create_loader = _shared_loader
+    # where it is called: botocore.session has imported the name long since
+    original = botocore.session.create_loader
+    botocore.session.create_loader = _shared_loader
     yield
-    botocore.loaders.create_loader = original
+    botocore.session.create_loader = original
 
 
 @pytest.fixture(scope="session")

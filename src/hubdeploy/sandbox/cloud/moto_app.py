@@ -15,7 +15,16 @@ def application() -> Any:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    _list_its_services_once()
     return DomainDispatcherApplication(create_backend_app)
+
+
+def _list_its_services_once() -> None:
+    """It reads its own directory at every request."""
+    from moto import backends
+
+    names = tuple(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: names
 
 
 _CHANGED = frozenset({"ec2", "autoscaling"})

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hubdeploy.errors import SandboxError
@@ -29,6 +30,14 @@ os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "false")
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 GLOBAL_SERVICES = frozenset({"iam", "sts", "s3", "route53", "pricing"})
+
+
+@cache
+def _backends(service: str) -> Any:
+    """moto lists its own directory at each look-up."""
+    from moto.backends import get_backend
+
+    return get_backend(service)
 
 
 class Cloud:
@@ -76,11 +85,9 @@ class Cloud:
 
     def backend(self, service: str, account: str, region: str) -> Any:
         """moto's own object that holds a service's state."""
-        from moto.backends import get_backend
-
         self._prepare(service)
         name = "aws" if service in GLOBAL_SERVICES else region
-        return get_backend(service)[account][name]
+        return _backends(service)[account][name]
 
     def sites(self) -> list[tuple[str, str]]:
         """Accounts and regions in which something was done."""
