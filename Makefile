@@ -39,6 +39,7 @@ bench-fleet: $(READY)
 
 docs: $(READY)
 	$(BIN)/hubdeploy config reference > docs/configuration.md
+	$(BIN)/hubdeploy config reference --example > hubdeploy.toml
 
 $(READY): pyproject.toml constraints.txt scripts/prepare
 	@scripts/prepare venv

@@ -97,6 +97,7 @@ def test_machines_are_offered_as_they_are_and_remembered(
     opened = Opened(
         path=folder / "hubdeploy.toml",
         config=standing.config,
+        configured=standing.config,
         aws=standing.aws,
         names=standing.names,
         sandbox=None,

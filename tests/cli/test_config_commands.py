@@ -21,7 +21,8 @@ def run(*words: str, text: str = "") -> Result:
 def test_init_writes_a_valid_commented_file(tmp_path: Path) -> None:
     path = tmp_path / "hubdeploy.toml"
     result = run("init", "-c", str(path), "--name", "physics", "--region", "eu-west-1",
-                 "--admin", "ada", "--admin", "bob", "--domain", "example.org")  # fmt: skip
+                 "--admin", "ada", "--admin", "bob", "--domain", "example.org",
+                 "--email", "ada@example.org")  # fmt: skip
     assert result.exit_code == 0, result.output
     config = load(path)
     assert (config.name, config.hub.admins, config.hub_host) == (
@@ -30,6 +31,13 @@ def test_init_writes_a_valid_commented_file(tmp_path: Path) -> None:
         "notebooks.example.org",
     )
     assert "## Workers that always run." in path.read_text()
+
+
+def test_init_with_a_domain_wants_an_address_for_the_certificates_notices(tmp_path: Path) -> None:
+    path = tmp_path / "hubdeploy.toml"
+    words = ("init", "-c", str(path), "--name", "physics", "--region", "eu-west-1")
+    assert run(*words, "--domain", "example.org").exit_code != 0
+    assert not path.exists()
 
 
 def test_init_does_not_overwrite_unless_told(tmp_path: Path) -> None:

@@ -145,6 +145,46 @@ def test_scale_holds_at_once_and_in_the_file_with_its_comments(terminal: Termina
     assert terminal.config.read_text() == text
 
 
+def test_after_scale_there_is_nothing_to_change_and_up_does_not_take_it_back(
+    terminal: Terminal,
+) -> None:
+    text = terminal.config.read_text()
+    # more than a rehearsal begins with: it holds all the same, as it was asked for by name
+    asked = {"max_nodes": 7, "min_nodes": 3, "headroom": 4}
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in asked.items()]
+    try:
+        done = terminal.json("scale", "scale", *words)
+        assert asked.items() <= done["after"].items()
+        ran = terminal("plan", "--detailed-exitcode")
+        assert ran.returncode == 0, ran.stdout
+        assert terminal.json("up", "up", "--yes")["changed"] is False
+        assert asked.items() <= terminal.json("status", "status")["limits"].items()
+        drift = [c for c in terminal.json("doctor", "doctor")["checks"] if c["name"] == "drift"]
+        assert not any(check["findings"] for check in drift)
+    finally:
+        terminal("scale", "--max-nodes", "6", "--min-nodes", "1", "--headroom", "2")
+        terminal.config.write_text(text)
+    assert terminal("plan", "--detailed-exitcode").returncode == 0
+
+
+def test_more_workers_than_the_limits_ever_allow_are_refused_with_their_line(
+    terminal: Terminal,
+) -> None:
+    text = terminal.config.read_text()
+    refused = terminal("scale", "--max-nodes", "40")
+    assert refused.returncode == 2
+    assert "hubdeploy.toml:8: workers.max_nodes: 40 x m6i.xlarge would have 640G" in refused.stderr
+    assert terminal.config.read_text() == text
+    try:
+        terminal.config.write_text(text + '[limits]\nmax_cluster_memory = "8G"\n')
+        for words in (("plan",), ("up", "--yes")):
+            ran = terminal(*words)
+            assert ran.returncode == 2
+            assert "hubdeploy.toml:7: workers.min_nodes: 1 x m6i.xlarge have 16G" in ran.stderr
+    finally:
+        terminal.config.write_text(text)
+
+
 def test_a_secret_goes_in_by_stdin_and_comes_out_alone(terminal: Terminal) -> None:
     stored = terminal("secret", "set", "hub/shared-password", stdin="open sesame\n")
     assert stored.returncode == 0
@@ -285,6 +325,36 @@ def test_what_cannot_be_changed_is_refused_by_name(terminal: Terminal) -> None:
         assert "Traceback" not in ran.stderr
     finally:
         terminal.config.write_text(text)
+
+
+def test_yes_alone_replaces_no_instance(terminal: Terminal) -> None:
+    text, key = terminal.config.read_text(), "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDemo"
+    before = terminal.json("status", "status")["machines"]
+    try:
+        # what only new instances can take
+        terminal.config.write_text(f'{text}[access]\nssh_key = "{key}"\n')
+        ran = terminal("up", "--yes")
+        assert ran.returncode == 1
+        for machine in ("workstation", "leader", "chef-server"):
+            assert f"instance.{machine}: " in ran.stderr
+        assert "would be replaced (access.ssh_key)" in ran.stderr
+        assert "add --replace to --yes" in ran.stderr
+    finally:
+        terminal.config.write_text(text)
+    assert terminal.json("status", "status")["machines"] == before
+
+
+def test_a_rehearsal_in_another_region_is_not_torn_down_from_here(terminal: Terminal) -> None:
+    text = terminal.config.read_text()
+    try:
+        terminal.config.write_text(text.replace("eu-central-1", "us-east-1"))
+        for words in (("up", "--yes"), ("down", "--yes")):
+            ran = terminal(*words)
+            assert ran.returncode == 2
+            assert "in eu-central-1, not in us-east-1" in ran.stderr
+    finally:
+        terminal.config.write_text(text)
+    assert terminal.json("status", "status")["exists"] is True
 
 
 def test_without_a_terminal_nobody_is_taken_to_agree(terminal: Terminal) -> None:

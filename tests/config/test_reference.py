@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from hubdeploy.config.fields import Change
 from hubdeploy.config.load import key_paths, parse
@@ -34,6 +35,11 @@ def test_uncommenting_every_default_changes_nothing() -> None:
     uncommented = re.sub(r"^# (\w+ = (?!\(none\)))", r"\1", text, flags=re.MULTILINE)
     assert uncommented != text
     assert parse(uncommented) == parse(text)
+
+
+def test_the_page_of_the_project_is_as_the_model_says() -> None:
+    page = Path(__file__).parents[2] / "docs/configuration.md"
+    assert page.read_text() == markdown(), "run make docs"
 
 
 def test_every_setting_says_what_changing_it_takes() -> None:

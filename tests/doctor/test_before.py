@@ -52,7 +52,11 @@ def test_all_is_well_with_the_shipped_defaults(configured: Make, examine: Examin
         ),
         ('[tls]\nkind = "own"\n', "config.secrets", "tls/certificate is not set"),
         ('[leader]\ninstance_type = "t9.huge"\n', "aws.types", "t9.huge is not offered"),
-        ('domain = "nowhere.example.org"\n', "domain.zone", "no public hosted zone"),
+        (
+            'domain = "nowhere.example.org"\ntls = { email = "ada@example.org" }\n',
+            "domain.zone",
+            "no public hosted zone",
+        ),
         ('[hub]\nimage = "127.0.0.1:1/nb:1"\n', "hub.image", "does not answer"),
     ],
 )  # fmt: skip

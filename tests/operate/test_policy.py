@@ -126,7 +126,7 @@ def test_without_the_right_to_delete_files_they_stay() -> None:
 def test_with_a_boundary_no_role_can_be_made_without_it() -> None:
     boundary = "arn:aws:iam::111122223333:policy/bound"
     document = policy.document(NAMES, boundary=boundary)
-    arn = "arn:aws:iam::111122223333:role/hubdeploy-demo-leader"
+    arn = "arn:aws:iam::111122223333:role/hubdeploy-demo-eu-central-1-leader"
     bound = {"iam:PermissionsBoundary": boundary}
     assert evaluate([document], "iam:CreateRole", arn, bound).allowed
     assert not evaluate([document], "iam:CreateRole", arn, {}).allowed

@@ -48,6 +48,8 @@ name = "other"
 region = "eu-central-1"
 domain = "lab.example.org"
 permissions_boundary = "BOUNDARY"
+[tls]
+email = "ada@example.org"
 [chef]
 distribution = "goiardi"
 [network]

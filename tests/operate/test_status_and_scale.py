@@ -82,9 +82,14 @@ def test_what_only_the_live_limits_know_is_noted_for_the_next_up(standing: Stand
     assert noted() == {"max_nodes", "headroom"}
     # the operator's file says so too, from now on
     scale.scale(
-        replace(before, max_nodes=12, headroom=7), filed=["max_nodes"], aws=aws, names=names
+        replace(before, max_nodes=12, headroom=7), filed={"max_nodes": 12}, aws=aws, names=names
     )
     assert noted() == {"headroom"}
+    # the next `up` would read another value there: a rehearsal is smaller than the file
+    scale.scale(
+        replace(before, max_nodes=12, headroom=7), filed={"max_nodes": 2}, aws=aws, names=names
+    )
+    assert noted() == {"headroom", "max_nodes"}
 
 
 def test_scaling_to_what_is_there_changes_nothing(standing: Standing) -> None:
@@ -96,6 +101,36 @@ def test_scaling_to_what_is_there_changes_nothing(standing: Standing) -> None:
 def test_limits_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ConfigError, match="min_nodes"):
         scale.wanted(Limits(max_nodes=4), min_nodes=5)
+
+
+@pytest.mark.parametrize(
+    ("given", "types", "said", "hint"),
+    [
+        (
+            {"min_nodes": 5, "max_nodes": 9},
+            ["m6i.xlarge"],
+            "workers.min_nodes: 5 x m6i.xlarge have 80G, above limits.max_cluster_memory 64G",
+            "4 at most",
+        ),
+        (
+            {"max_nodes": 9},
+            ["m6i.xlarge", "m6i.large"],
+            "workers.max_nodes: 9 x m6i.large would have 72G, but limits.max_cluster_memory 64G "
+            "never lets so many start",
+            "8 at most",
+        ),
+    ],
+)
+def test_more_machines_than_the_memory_limit_ever_lets_start_are_refused(
+    cloud: CloudAccount, given: dict[str, int], types: list[str], said: str, hint: str
+) -> None:
+    limits = replace(Limits(max_cluster_memory=64 << 30), **given)
+    with pytest.raises(ConfigError) as caught:
+        scale.refuse(limits, types, aws=cloud.aws)
+    assert caught.value.message == said
+    assert caught.value.hint.startswith(hint)
+    scale.refuse(replace(limits, min_nodes=1, max_nodes=4), types, aws=cloud.aws)
+    scale.refuse(replace(limits, max_cluster_memory=0), types, aws=cloud.aws)
 
 
 def test_without_a_deployment_there_is_nothing_to_scale(cloud: CloudAccount) -> None:

@@ -38,10 +38,18 @@ class CloudAccount:
     ``faults`` injects, ``settings`` and ``plan`` (of the simulated machines) may be changed.
     """
 
-    def __init__(self, cloud: Cloud, machines: SimulatedMachines, endpoint_url: str) -> None:
+    def __init__(
+        self,
+        cloud: Cloud,
+        machines: SimulatedMachines,
+        endpoint_url: str,
+        *,
+        account: str = "",
+        region: str = REGION,
+    ) -> None:
         self.cloud, self.machines, self.endpoint_url = cloud, machines, endpoint_url
-        self.account = str(next(_accounts))
-        self.region = REGION
+        self.account = account or str(next(_accounts))
+        self.region = region
         self.aws = self.session(cloud.operator(self.account))
 
     @property
@@ -69,6 +77,12 @@ class CloudAccount:
         """An :class:`Aws` for any credentials of the embedded AWS."""
         keys = (credentials.access_key, credentials.secret_key, credentials.token)
         return Aws(region=self.region, endpoint_url=self.endpoint_url, credentials=keys)
+
+    def elsewhere(self, region: str) -> CloudAccount:
+        """The same account in another region."""
+        return CloudAccount(
+            self.cloud, self.machines, self.endpoint_url, account=self.account, region=region
+        )
 
     def client(self, service: str) -> Any:
         """The operator's boto3 client."""

@@ -162,7 +162,7 @@ class Site:
 
     def role(self, role: Role, **ids: str) -> str:
         """The IAM role of a kind of machine, with hubdeploy's policy; its name."""
-        iam, name = self.account.client("iam"), self.names.instance(role)
+        iam, name = self.account.client("iam"), self.names.machine_role(role)
         document = policies.policy(role, self.names, bucket=self.names.bucket, **ids)
         with suppress(iam.exceptions.EntityAlreadyExistsException):
             iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(policies.trust()))

@@ -49,6 +49,7 @@ def opened(standing: Standing, tmp_path: Path) -> Callable[..., Opened]:
         return Opened(
             path=tmp_path / "hubdeploy.toml",
             config=standing.config,
+            configured=standing.config,
             aws=standing.aws,
             names=standing.names,
             sandbox=sandbox or None,

@@ -21,6 +21,8 @@ WAITS = {"aws": 20, "chef_server": 20, "workstation": 20, "leader": 20, "hub": 2
 
 def config(name: str = "demo", region: str = "eu-central-1", **tables: Any) -> Config:
     """A valid configuration; tables are merged over short waits."""
+    if "domain" in tables:
+        tables.setdefault("tls", {"email": "ada@example.org"})
     return Config.model_validate({"name": name, "region": region, "waits": WAITS, **tables})
 
 
@@ -48,7 +50,7 @@ class Rig:
     ) -> list[Step[Any]]:
         aws = self.cloud.session(self.cloud.credentials)
         aws.on_call = on_call
-        settings = config(**{**self.tables, **(tables or {})})
+        settings = config(**{"region": self.cloud.region, **self.tables, **(tables or {})})
         ctx = context(aws, self.cloud.account, settings, **more)
         self.outputs = ctx.outputs
         return all_steps(ctx)

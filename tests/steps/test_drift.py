@@ -110,7 +110,7 @@ def drop_the_wheel(rig: Rig) -> None:
 
 def widen_a_role(rig: Rig) -> None:
     rig.cloud.client("iam").put_role_policy(
-        RoleName=rig.names.instance(Role.WORKER),
+        RoleName=rig.names.machine_role(Role.WORKER),
         PolicyName="hubdeploy",
         PolicyDocument='{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", '
         '"Action": "s3:*", "Resource": "*"}]}',
@@ -125,12 +125,12 @@ def attach_a_policy(rig: Rig) -> None:
         '"Action": "*", "Resource": "*"}]}',
     )
     iam.attach_role_policy(
-        RoleName=rig.names.instance(Role.LEADER), PolicyArn=made["Policy"]["Arn"]
+        RoleName=rig.names.machine_role(Role.LEADER), PolicyArn=made["Policy"]["Arn"]
     )
 
 
 def empty_a_profile(rig: Rig) -> None:
-    name = rig.names.instance(Role.CHEF)
+    name = rig.names.machine_role(Role.CHEF)
     rig.cloud.client("iam").remove_role_from_instance_profile(
         InstanceProfileName=name, RoleName=name
     )

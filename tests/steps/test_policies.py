@@ -200,4 +200,6 @@ def test_without_ids_the_leader_gets_no_right_instead_of_every() -> None:
 @pytest.mark.parametrize("role", list(Role))
 def test_no_machine_touches_iam_kms_or_other_accounts(role: Role) -> None:
     for action in ("iam:PassRole", "iam:PutRolePolicy", "sts:AssumeRole", "kms:Decrypt"):
-        assert not allowed(role, action, "arn:aws:iam::123456789012:role/hubdeploy-demo-leader")
+        assert not allowed(
+            role, action, "arn:aws:iam::123456789012:role/hubdeploy-demo-eu-central-1-leader"
+        )

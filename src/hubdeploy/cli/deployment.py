@@ -29,11 +29,37 @@ class Opened:
     """A configuration with the account it is for. ``sandbox`` is None on AWS."""
 
     path: Path
+    configured: Config
+    """As the file says."""
     config: Config
+    """As it is worked with: in the sandbox, smaller."""
     aws: Aws
     names: Names
     sandbox: Sandbox | None
     log_file: Path
+
+    def rehearsed(self, config: Config) -> Config:
+        """What ``up`` would work with for ``config``: in the sandbox, what one machine can hold."""
+        if self.sandbox is None:
+            return config
+        from hubdeploy.sandbox.adapt import adapted
+
+        return adapted(config, self.sandbox)
+
+    def refuse_contradictions(self) -> None:
+        """``ConfigError`` with file and line where the limits cannot go together with the memory
+        that the configured machines have."""
+        from hubdeploy.operate.scale import refuse
+        from hubdeploy.steps.parameters import limits
+
+        config = self.configured
+        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        refuse(
+            limits(config),
+            config.worker_types,
+            aws=self.aws,
+            place=lambda key: place(self.path, text, key),
+        )
 
     def context(
         self,
@@ -93,6 +119,7 @@ def open_deployment(
             hint="a deployment stays in its region; use another configuration file",
         )
     log_file = _log_to(config.name) if logged else Path(os.devnull)
+    configured = config
     if not sandbox:
         aws = Aws(region=config.region, profile=profile)
         _refuse_sandbox(aws)
@@ -111,6 +138,7 @@ def open_deployment(
                 f"no sandbox {config.name!r} is running here",
                 hint="hubdeploy up --sandbox starts it",
             )
+        _refuse_other_region(config, running)
         config = adapted(config, running)
         aws = Aws(
             region=config.region,
@@ -119,8 +147,33 @@ def open_deployment(
         )
     names = Names(deployment=config.name, region=config.region, account=aws.account)
     return Opened(
-        path=path, config=config, aws=aws, names=names, sandbox=running, log_file=log_file
+        path=path,
+        configured=configured,
+        config=config,
+        aws=aws,
+        names=names,
+        sandbox=running,
+        log_file=log_file,
     )
+
+
+def place(path: Path, text: str, key: str) -> str:
+    """``hubdeploy.toml:12: workers.max_nodes``; the key alone where there is no file."""
+    from hubdeploy.config.load import line_of
+
+    line = line_of(text, tuple(key.split(".")))
+    return f"{path}:{line}: {key}" if line else f"{path}: {key}" if text else key
+
+
+def _refuse_other_region(config: Config, sandbox: Sandbox) -> None:
+    """A sandbox is one machine's worth: `down` ends it, with whatever else would stand there."""
+    others = [r for r in sandbox.request("/describe")["regions"] if r != config.region]
+    if others:
+        raise ConfigError(
+            f"the sandbox {config.name!r} rehearses {config.name} in {others[0]}, "
+            f"not in {config.region}",
+            hint=f'`hubdeploy down --sandbox` with region = "{others[0]}", or take another name',
+        )
 
 
 def _refuse_sandbox(aws: Aws) -> None:

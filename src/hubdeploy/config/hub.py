@@ -4,12 +4,45 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from hubdeploy.config.fields import Change, Section, Size, Span, setting
+from hubdeploy.config.fields import Change, Matching, Section, Size, Span, setting, wrong
 
-User = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._@+-]{1,64}$")]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+User = Annotated[
+    str,
+    Matching(
+        words="a user name of 1 to 64 letters, digits and ._@+-", pattern=r"[a-zA-Z0-9._@+-]{1,64}"
+    ),
+]
+Slug = Annotated[
+    str,
+    Matching(
+        words="a short name of lower-case letters, digits and hyphens, at most 40",
+        pattern=r"[a-z0-9][a-z0-9-]{0,39}",
+    ),
+]
+InstanceType = Annotated[
+    str,
+    Matching(
+        words='an instance type such as "m6i.xlarge"',
+        pattern=r"[a-z][a-z0-9-]{0,30}\.[a-z0-9-]{1,30}",
+    ),
+]
+Image = Annotated[
+    str,
+    Matching(
+        words='an image such as "quay.io/jupyter/base-notebook:2025-03-14"',
+        pattern=r"[a-zA-Z0-9][\w.:/@-]*",
+    ),
+]
+Url = Annotated[
+    str, Matching(words='an address such as "https://example.org/path"', pattern=r"https://\S+")
+]
+Variable = Annotated[
+    str, Matching(words="a variable's name of letters, digits and _", pattern=r"[A-Za-z_]\w*")
+]
+SMALLEST_SERVER = 64 << 20
+"""Below, not even a notebook server's own process fits."""
 
 
 class Authenticator(Section):
@@ -50,20 +83,17 @@ class Authenticator(Section):
     client_id: str | None = setting(
         None, describe="OAuth or LTI client id.", change=Change.CONVERGE
     )
-    issuer: str | None = setting(
-        None,
-        describe="oidc, lti13: the provider's issuer URL.",
-        change=Change.CONVERGE,
-        pattern=r"^https://",
+    issuer: Url | None = setting(
+        None, describe="oidc, lti13: the provider's issuer URL.", change=Change.CONVERGE
     )
-    authorize_url: str | None = setting(
+    authorize_url: Url | None = setting(
         None, describe="oidc, lti13: authorisation endpoint.", change=Change.CONVERGE
     )
-    token_url: str | None = setting(None, describe="oidc: token endpoint.", change=Change.CONVERGE)
-    userdata_url: str | None = setting(
+    token_url: Url | None = setting(None, describe="oidc: token endpoint.", change=Change.CONVERGE)
+    userdata_url: Url | None = setting(
         None, describe="oidc: user info endpoint.", change=Change.CONVERGE
     )
-    jwks_url: str | None = setting(
+    jwks_url: Url | None = setting(
         None, describe="lti13: the platform's key set.", change=Change.CONVERGE
     )
     username_claim: str = setting(
@@ -88,7 +118,7 @@ class Authenticator(Section):
         }.get(self.kind, ())
         missing = [name for name in needed if not getattr(self, name)]
         if missing:
-            raise ValueError(f"authenticator {self.kind!r} needs {', '.join(missing)}")
+            raise wrong("kind", f'"{self.kind}" needs {", ".join(missing)}')
         return self
 
 
@@ -98,19 +128,18 @@ class Profile(Section):
     name: Slug = setting(describe="Short name.", change=Change.CONVERGE)
     title: str = setting(describe="What users read.", change=Change.CONVERGE)
     description: str = setting("", describe="A line more.", change=Change.CONVERGE)
-    image: str | None = setting(None, describe="Image, if not the hub's.", change=Change.CONVERGE)
+    image: Image | None = setting(None, describe="Image, if not the hub's.", change=Change.CONVERGE)
     memory: Size | None = setting(
-        None, describe="Memory, if not the hub's.", change=Change.CONVERGE
+        None, describe="Memory, if not the hub's.", change=Change.CONVERGE, ge=SMALLEST_SERVER
     )
     cpu: float | None = setting(
         None, describe="CPUs, if not the hub's.", change=Change.CONVERGE, gt=0, le=128
     )
-    instance_type: str | None = setting(
+    instance_type: InstanceType | None = setting(
         None,
         describe="Only on workers of this type. One that workers.instance_types does not name is "
         "added by itself and kept for the profiles that name it.",
         change=Change.CONVERGE,
-        pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$",
     )
 
 
@@ -118,18 +147,19 @@ class SharedFolder(Section):
     """``[[hub.shared_folders]]``: a folder of the file system that everybody sees."""
 
     name: Slug = setting(describe="Folder below /efs/shared.", change=Change.CONVERGE)
-    mount: str = setting(
-        describe="Where users see it, e.g. /home/jovyan/shared.",
-        change=Change.CONVERGE,
-        pattern=r"^/[A-Za-z0-9._/-]+$",
-    )
+    mount: Annotated[
+        str,
+        Matching(
+            words='an absolute path such as "/home/jovyan/shared"', pattern=r"/[A-Za-z0-9._/-]+"
+        ),
+    ] = setting(describe="Where users see it, e.g. /home/jovyan/shared.", change=Change.CONVERGE)
     writable: bool = setting(False, describe="Users may write there.", change=Change.CONVERGE)
 
 
 class HubSection(Section):
     """``[hub]``."""
 
-    image: str = setting(
+    image: Image = setting(
         "quay.io/jupyter/scipy-notebook:2025-03-14",
         describe="Notebook image (public, or in the deployment's ECR repository).",
         change=Change.WORKERS,
@@ -143,6 +173,7 @@ class HubSection(Section):
         2 << 30,
         describe="Memory of a user's server (reserved and limited).",
         change=Change.CONVERGE,
+        ge=SMALLEST_SERVER,
     )
     cpu: float = setting(
         0.5, describe="CPUs reserved for a user's server.", change=Change.CONVERGE, gt=0, le=128
@@ -177,13 +208,13 @@ class HubSection(Section):
         change=Change.CONVERGE,
     )
     title: str = setting("JupyterHub", describe="Title of the pages.", change=Change.CONVERGE)
-    logo: str | None = setting(
+    logo: Url | None = setting(
         None, describe="URL of a logo for the login page.", change=Change.CONVERGE
     )
-    environment: dict[str, str] = setting(
+    environment: dict[Variable, str] = setting(
         default_factory=dict, describe="Environment of every server.", change=Change.CONVERGE
     )
-    user_environment: dict[str, dict[str, str]] = setting(
+    user_environment: dict[User, dict[Variable, str]] = setting(
         default_factory=dict, describe="Environment by user.", change=Change.CONVERGE
     )
     authenticator: Authenticator = Field(default_factory=Authenticator)
@@ -194,5 +225,8 @@ class HubSection(Section):
     def _profiles_differ(self) -> Self:
         names = [profile.name for profile in self.profiles]
         if len(set(names)) != len(names):
-            raise ValueError("profiles: two profiles have the same name")
+            double = next(n for n, name in enumerate(names) if name in names[:n])
+            raise wrong(
+                ("profiles", double, "name"), f'a second profile is called "{names[double]}"'
+            )
         return self

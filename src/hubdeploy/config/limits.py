@@ -146,6 +146,43 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Contradiction:
+    """``key`` (dotted, as in the operator's file) cannot be meant: why, and what to do."""
+
+    key: str
+    why: str
+    hint: str
+
+
+def contradiction(limits: Limits, memory: Mapping[str, int]) -> Contradiction | None:
+    """Whether machines' memory and the limits can go together.
+
+    *memory*: bytes that a machine of each type has, the preferred type first. The workers that
+    always run are of that type; the most can be reached if it can be with the smallest.
+    """
+    most = limits.max_cluster_memory
+    if not most or not memory:
+        return None
+    kind, size = next(iter(memory.items()))
+    if limits.min_nodes * size > most:
+        return Contradiction(
+            key="workers.min_nodes",
+            why=f"{limits.min_nodes} x {kind} have {format_size(limits.min_nodes * size)}, above "
+            f"limits.max_cluster_memory {format_size(most)}",
+            hint=f"{most // size} at most, or raise limits.max_cluster_memory",
+        )
+    kind, size = min(memory.items(), key=lambda item: item[1])
+    if limits.max_nodes * size > most:
+        return Contradiction(
+            key="workers.max_nodes",
+            why=f"{limits.max_nodes} x {kind} would have {format_size(limits.max_nodes * size)}, "
+            f"but limits.max_cluster_memory {format_size(most)} never lets so many start",
+            hint=f"{most // size} at most, or raise limits.max_cluster_memory",
+        )
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
 class LiveChange:
     """A limit that was changed while the hub ran: by whom, when (ISO), and what the operator's
     file said then (bytes for sizes)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from hubdeploy.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
-    from pydantic_core import ErrorDetails
+    from pydantic import BaseModel
 
     from hubdeploy.config.model import Config
 
@@ -45,19 +43,45 @@ def parse(text: str, *, source: str = "hubdeploy.toml") -> Config:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        where = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        place = f"{source}:{where[1]}" if where else source
+        where = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        # what is open at the end of the file has no line of its own
+        line = int(where[1]) if where else max(1, len(text.splitlines()))
         reason = str(error).partition(" (at")[0]
-        raise ConfigError(
-            f"{place}: not valid TOML: {reason}", hint="strings need quotes"
-        ) from None
+        hint = _toml_hint(reason if where else reason.replace("Invalid value", OPEN))
+        raise ConfigError(f"{source}:{line}: not valid TOML: {reason}", hint=hint) from None
     try:
         return Config.model_validate(values)
     except ValidationError as error:
+        from hubdeploy.config.faults import lines
+
         raise ConfigError(
-            "\n".join(_lines(error, text=text, source=source, model=Config)),
+            "\n".join(lines(error, text=text, source=source, model=Config)),
             hint="`hubdeploy config reference` explains every setting",
         ) from None
+
+
+OPEN = "open at the end"
+_TOML_HINTS = {
+    "Invalid value": 'text needs quotes: key = "value"',
+    "Unterminated": "close the text with the quotes that it began with",
+    "Illegal character": "close the text with the quotes that it began with, on its line",
+    "Cannot overwrite": "every setting stands only once",
+    "Cannot declare": "every table stands only once; join the two",
+    "Cannot mutate": "every table stands only once; join the two",
+    "Expected '='": "a setting is written key = value, a table [name]",
+    "Expected newline": "one setting a line; a comment begins with #",
+    "Unclosed array": "close the list with ]",
+    "Unclosed inline": "close the table with }",
+    OPEN: "it ends within a list or a table: close it with ] or }",
+    "Expected ']'": "close the table's name with ]",
+    "Invalid statement": "a setting is written key = value, a table [name]",
+    "Invalid initial character": "a setting is written key = value, a table [name]",
+}
+
+
+def _toml_hint(reason: str) -> str:
+    found = (hint for begin, hint in _TOML_HINTS.items() if reason.startswith(begin))
+    return next(found, "`hubdeploy config reference --example` shows a whole file")
 
 
 def line_of(text: str, path: Path_) -> int | None:
@@ -80,8 +104,11 @@ def line_of(text: str, path: Path_) -> int | None:
             here = (*prefix, *_keys(key[1]))
         else:
             continue
-        if here == path[: len(here)] and (best is None or len(here) > best[0]):
-            best = (len(here), number)
+        # a table within the one that is looked for tells where that begins
+        fits = here == path[: len(here)] or here[: len(path)] == path
+        depth = min(len(here), len(path))
+        if fits and (best is None or depth > best[0]):
+            best = (depth, number)
     return best[1] if best else None
 
 
@@ -120,56 +147,3 @@ def _nested(annotation: Any) -> type[BaseModel] | None:
 
     candidates = [annotation, *get_args(annotation)]
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-
-
-def _lines(error: ValidationError, *, text: str, source: str, model: type[BaseModel]) -> list[str]:
-    known = key_paths(model)
-    by_place: dict[str, str] = {}
-    for fault in error.errors():
-        line = _line(fault, text=text, source=source, known=known)
-        # of a union's several complaints about one value, the first says enough
-        by_place.setdefault(line.split(": ")[0] + line.split(": ")[1], line)
-    return list(by_place.values())
-
-
-_EXPECTED = {
-    "int_parsing": "expected a whole number",
-    "int_type": "expected a whole number",
-    "int_from_float": "expected a whole number",
-    "float_parsing": "expected a number",
-    "float_type": "expected a number",
-    "string_type": "expected text in quotes",
-    "bool_parsing": "expected true or false",
-    "bool_type": "expected true or false",
-    "list_type": 'expected a list such as ["a", "b"]',
-    "dict_type": "expected a table",
-    "model_type": "expected a table",
-}
-
-
-def _line(fault: ErrorDetails, *, text: str, source: str, known: list[str]) -> str:
-    # union members add their type's name to the location; keys are all that a reader knows
-    path = tuple(p for p in fault["loc"] if isinstance(p, int) or re.fullmatch(r"[\w@.-]+", p))
-    while path and not isinstance(path[-1], int) and path[-1] in {"int", "str", "list"}:
-        path = path[:-1]
-    line = line_of(text, path)
-    place = f"{source}:{line}" if line else source
-    name = dotted(path)
-    plain = re.sub(r"\[\d+\]", "[]", name)
-    if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(plain, known, n=1, cutoff=0.6) or [
-            candidate
-            for candidate in known
-            if candidate.rpartition(".")[2] == plain.rpartition(".")[2]
-        ]
-        advice = f"did you mean {near[0]}?" if near else "`hubdeploy config reference` lists all"
-        return f"{place}: {name}: unknown setting; {advice}"
-    if fault["type"] == "missing":
-        return f"{source}: {name}: missing, and it has no default"
-    message = _EXPECTED.get(fault["type"], fault["msg"].removeprefix("Value error, ").strip())
-    message = message.replace("input should", "must").replace("Input should", "must")
-    message = message[:1].lower() + message[1:]
-    got = "" if isinstance(fault["input"], dict) else f", got {fault['input']!r}"
-    if fault["type"] == "value_error":
-        got = ""
-    return f"{place}: {name + ': ' if name else ''}{message}{got}"

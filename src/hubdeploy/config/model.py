@@ -9,20 +9,126 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
-from hubdeploy.config.fields import Change, Section, Size, Span, setting
-from hubdeploy.config.hub import HubSection
+from hubdeploy.config.fields import (
+    Change,
+    Expected,
+    Matching,
+    Section,
+    Size,
+    Span,
+    set_key,
+    setting,
+    wrong,
+)
+from hubdeploy.config.hub import HubSection, InstanceType
+from hubdeploy.config.limits import format_size
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,22}[a-z0-9]$")]
+Name = Annotated[
+    str,
+    Matching(
+        words="a name of 2 to 24 lower-case letters, digits and hyphens that begins with a letter",
+        pattern=r"[a-z][a-z0-9-]{0,22}[a-z0-9]",
+    ),
+]
+Region = Annotated[
+    str, Matching(words='a region such as "eu-central-1"', pattern=r"[a-z]{2,4}(-[a-z]+)+-\d")
+]
 Domain = Annotated[
     str,
-    StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$", max_length=180),
+    Matching(
+        words='a domain in lower case such as "lab.example.org"',
+        pattern=r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}",
+        longest=180,
+    ),
 ]
-InstanceType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
-Cidr = Annotated[str, StringConstraints(pattern=r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$")]
+Version = Annotated[str, Matching(words='a version such as "18.8.54"', pattern=r"[0-9][\w.+~-]*")]
+Sha256 = Annotated[
+    str, Matching(words="a SHA-256 of 64 hexadecimal digits in lower case", pattern=r"[0-9a-f]{64}")
+]
+Ami = Annotated[
+    str,
+    Matching(words='an image id such as "ami-0123456789abcdef0"', pattern=r"ami-[0-9a-f]{8,17}"),
+]
+FileSystemId = Annotated[
+    str,
+    Matching(words='a file system id such as "fs-0123456789abcdef0"', pattern=r"fs-[0-9a-f]{8,17}"),
+]
+PolicyArn = Annotated[
+    str,
+    Matching(
+        words='the ARN of a policy such as "arn:aws:iam::123456789012:policy/bound"',
+        pattern=r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/\S+",
+    ),
+]
+Email = Annotated[
+    str,
+    Matching(
+        words='an e-mail address such as "ada@example.org"',
+        pattern=r"[^@\s\"]+@[^@\s\"]+\.[^@\s\".]+",
+    ),
+]
+Filled = Annotated[str, Matching(words="text in quotes, not empty", pattern=r"\S(.*\S)?")]
+TagKey = Annotated[
+    str,
+    Matching(
+        words="a tag's name of 1 to 128 letters, digits, spaces and _.:/=+-@",
+        pattern=r"[\w .:/=+@-]{1,128}",
+    ),
+]
+TagValue = Annotated[
+    str,
+    Matching(
+        words="a tag's text of at most 256 letters, digits, spaces and _.:/=+-@",
+        pattern=r"[\w .:/=+@-]{0,256}",
+    ),
+]
 
 PRIVATE = tuple(IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+RESERVED = ("hubdeploy:", "aws:")
+"""What tags of the operator's must not begin with."""
+
+
+def _network(value: str) -> str:
+    net = IPv4Network(value, strict=False) if "/" in value else None
+    if net is None:
+        raise ValueError("no network")
+    if str(net) != value:
+        raise wrong("", f'expected the first address of the network, "{net}", got "{value}"')
+    return value
+
+
+Cidr = Annotated[str, AfterValidator(_network), Expected('an IPv4 network such as "10.42.0.0/16"')]
+
+
+FEWEST, MOST_ZONES = 2, 6
+"""Availability zones: EFS and the groups want two; the VPC is cut for six."""
+
+
+def _zones(value: object) -> int | list[str]:
+    if isinstance(value, int) and not isinstance(value, bool) and FEWEST <= value <= MOST_ZONES:
+        return value
+    if isinstance(value, list) and FEWEST <= len(value) <= MOST_ZONES:
+        zones = [zone for zone in value if isinstance(zone, str) and zone]
+        if len(set(zones)) == len(value):
+            return zones
+    raise ValueError("no zones")
+
+
+Zones = Annotated[
+    int | list[str],
+    PlainValidator(_zones, json_schema_input_type=int | list[str]),
+    Expected(f"a number of zones, {FEWEST} to {MOST_ZONES}, or a list of so many zones' names"),
+]
+SMALLEST_ROOT = 8 << 30
+"""What Debian's image itself takes."""
+SMALLEST_WORKER = 20 << 30
+"""A root disk with Docker and a notebook image of some gigabytes besides."""
+MOST_TAGS = 35
+"""Of the operator's own: AWS takes 50 on a resource, and some are ours."""
+LARGEST_DISK = 16 << 40
+"""EBS's, for gp3."""
 
 
 class Network(Section):
@@ -33,9 +139,9 @@ class Network(Section):
         describe="Private address space of the VPC, /16 to /20; docker_pool must lie outside it.",
         change=Change.NEVER,
     )
-    zones: int | list[str] = setting(
+    zones: Zones = setting(
         2,
-        describe="How many availability zones to span (at least 2), or their names.",
+        describe="How many availability zones to span (2 to 6), or their names.",
         change=Change.NEVER,
     )
     egress: Literal["nat", "public"] = setting(
@@ -52,21 +158,21 @@ class Network(Section):
 
     @model_validator(mode="after")
     def _addresses_are_private_and_apart(self) -> Self:
-        try:
-            vpc, pool = IPv4Network(self.cidr), IPv4Network(self.docker_pool)
-        except ValueError as error:
-            raise ValueError(f"not a network address: {error}") from None
+        vpc, pool = IPv4Network(self.cidr), IPv4Network(self.docker_pool)
         if not 16 <= vpc.prefixlen <= 20:
-            raise ValueError(f"cidr {vpc} must be between /16 and /20")
-        for net in (vpc, pool):
+            raise wrong("cidr", f'expected a network between /16 and /20, got "{vpc}"')
+        if pool.prefixlen > 24:
+            raise wrong("docker_pool", f'expected a network of /24 or larger, got "{pool}"')
+        for key, net in (("cidr", vpc), ("docker_pool", pool)):
             if not any(net.subnet_of(private) for private in PRIVATE):
-                raise ValueError(
-                    f"{net} is not private address space (10/8, 172.16/12, 192.168/16)"
+                raise wrong(
+                    key,
+                    "expected private address space (within 10.0.0.0/8, 172.16.0.0/12 or "
+                    f'192.168.0.0/16), got "{net}"',
                 )
         if vpc.overlaps(pool):
-            raise ValueError(f"docker_pool {pool} overlaps cidr {vpc}")
-        if (len(self.zones) if isinstance(self.zones, list) else self.zones) < 2:
-            raise ValueError("zones: at least 2 zones are needed")
+            key = set_key(self, "docker_pool", "cidr")
+            raise wrong(key, f"docker_pool {pool} overlaps cidr {vpc}")
         return self
 
 
@@ -79,30 +185,28 @@ class Chef(Section):
         "'goiardi' (a small server in Go; what the sandbox uses).",
         change=Change.NEVER,
     )
-    licence_id: str | None = setting(
+    licence_id: Filled | None = setting(
         None, describe="Progress Chef licence id, for distribution 'chef'.", change=Change.INSTANCE
     )
-    server_version: str = setting(
+    server_version: Version = setting(
         "15.10.91", describe="Version of the Chef server package.", change=Change.INSTANCE
     )
-    server_sha256: str | None = setting(
+    server_sha256: Sha256 | None = setting(
         None,
         describe="SHA-256 of the server package. Without it, what the publisher says at the first "
         "download counts from then on.",
         change=Change.INSTANCE,
-        pattern=r"^[0-9a-f]{64}$",
     )
-    client_version: str = setting(
+    client_version: Version = setting(
         "18.8.54",
         describe="Version of the Chef client on leader and workers.",
         change=Change.WORKERS,
     )
-    client_sha256: str | None = setting(
+    client_sha256: Sha256 | None = setting(
         None,
         describe="SHA-256 of the client package. Without it, what the publisher says at the first "
         "download counts from then on.",
         change=Change.WORKERS,
-        pattern=r"^[0-9a-f]{64}$",
     )
     instance_type: InstanceType = setting(
         "t3.large", describe="Chef server's instance type (8 GB or more).", change=Change.INSTANCE
@@ -111,13 +215,17 @@ class Chef(Section):
         "t3.small", describe="Workstation's instance type.", change=Change.INSTANCE
     )
     converge_every: Span = setting(
-        1800, describe="How often leader and workers converge.", change=Change.CONVERGE
+        1800,
+        describe="How often leader and workers converge.",
+        change=Change.CONVERGE,
+        ge=60,
+        le=7 * 86400,
     )
 
     @model_validator(mode="after")
     def _chef_needs_a_licence(self) -> Self:
         if self.distribution == "chef" and not self.licence_id:
-            raise ValueError("distribution 'chef' needs licence_id; 'cinc' needs none")
+            raise wrong("distribution", '"chef" needs licence_id; "cinc" needs none')
         return self
 
 
@@ -127,11 +235,19 @@ class Leader(Section):
     instance_type: InstanceType = setting(
         "t3.medium", describe="Instance type of the hub leader.", change=Change.INSTANCE
     )
-    disk: Size = setting(30 << 30, describe="Root disk of the leader.", change=Change.INSTANCE)
+    disk: Size = setting(
+        30 << 30,
+        describe="Root disk of the leader.",
+        change=Change.INSTANCE,
+        ge=SMALLEST_ROOT,
+        le=LARGEST_DISK,
+    )
     state_disk: Size = setting(
         20 << 30,
         describe="The volume that holds the hub's database and outlives the instance. Can grow.",
         change=Change.LIVE,
+        ge=1 << 30,
+        le=LARGEST_DISK,
     )
 
 
@@ -170,7 +286,13 @@ class Workers(Section):
         ge=0,
         le=100,
     )
-    disk: Size = setting(50 << 30, describe="Root disk of a worker.", change=Change.WORKERS)
+    disk: Size = setting(
+        50 << 30,
+        describe="Root disk of a worker.",
+        change=Change.WORKERS,
+        ge=SMALLEST_WORKER,
+        le=LARGEST_DISK,
+    )
     idle_after: Span = setting(
         300, describe="A worker this long without a server may be ended.", change=Change.LIVE
     )
@@ -178,18 +300,22 @@ class Workers(Section):
         900,
         describe="A worker that has not joined after this time is ended and its log kept.",
         change=Change.LIVE,
+        ge=60,
     )
 
     @model_validator(mode="after")
     def _min_is_below_max(self) -> Self:
         if self.min_nodes > self.max_nodes:
-            raise ValueError(f"min_nodes {self.min_nodes} is above max_nodes {self.max_nodes}")
+            raise wrong(
+                set_key(self, "min_nodes", "max_nodes"),
+                f"min_nodes {self.min_nodes} is above max_nodes {self.max_nodes}",
+            )
         return self
 
     @model_validator(mode="after")
     def _types_differ(self) -> Self:
         if len(set(self.instance_types)) != len(self.instance_types):
-            raise ValueError("instance_types: a type is named twice")
+            raise wrong("instance_types", "a type is named twice")
         return self
 
 
@@ -213,12 +339,11 @@ class Storage(Section):
         "accounts and settings (the leader's volume and the hub's secrets).",
         change=Change.LIVE,
     )
-    file_system: str | None = setting(
+    file_system: FileSystemId | None = setting(
         None,
         describe="Id of an existing file system to attach. Not needed for one that `down` kept: "
         "that is found by its tags.",
         change=Change.NEVER,
-        pattern=r"^fs-[0-9a-f]{8,}$",
     )
     tls: bool = setting(
         True,
@@ -259,7 +384,7 @@ class Access(Section):
     channel: Literal["auto", "ssm", "ssh"] = setting(
         "auto", describe="How hubdeploy talks to machines.", change=Change.LIVE
     )
-    ssh_key: str | None = setting(
+    ssh_key: Filled | None = setting(
         None,
         describe="Public key (path or text) for SSH; made and kept locally if missing.",
         change=Change.INSTANCE,
@@ -275,8 +400,10 @@ class Tls(Section):
         "`tls/key`) or 'self-signed'. Without a domain it is always self-signed.",
         change=Change.CONVERGE,
     )
-    email: str | None = setting(
-        None, describe="Contact for Let's Encrypt's expiry notices.", change=Change.CONVERGE
+    email: Email | None = setting(
+        None,
+        describe="Contact for Let's Encrypt's expiry notices; needed with a domain.",
+        change=Change.CONVERGE,
     )
     challenge: Literal["dns", "http"] = setting(
         "dns", describe="How Let's Encrypt checks the domain.", change=Change.CONVERGE
@@ -291,28 +418,33 @@ class Tls(Section):
 class Waits(Section):
     """``[waits]``: deadlines; every wait says what it waits for and ends at its deadline."""
 
-    aws: Span = setting(600, describe="An AWS resource (NAT gateway, EFS …).", change=Change.LIVE)
-    chef_server: Span = setting(1500, describe="The Chef server is ready.", change=Change.LIVE)
-    workstation: Span = setting(900, describe="Cookbooks and roles published.", change=Change.LIVE)
-    leader: Span = setting(1500, describe="The leader has converged.", change=Change.LIVE)
-    hub: Span = setting(600, describe="The hub answers.", change=Change.LIVE)
-    delete: Span = setting(900, describe="What `down` deletes is gone.", change=Change.LIVE)
+    aws: Span = setting(
+        600, describe="An AWS resource (NAT gateway, EFS …).", change=Change.LIVE, ge=1
+    )
+    chef_server: Span = setting(
+        1500, describe="The Chef server is ready.", change=Change.LIVE, ge=1
+    )
+    workstation: Span = setting(
+        900, describe="Cookbooks and roles published.", change=Change.LIVE, ge=1
+    )
+    leader: Span = setting(1500, describe="The leader has converged.", change=Change.LIVE, ge=1)
+    hub: Span = setting(600, describe="The hub answers.", change=Change.LIVE, ge=1)
+    delete: Span = setting(900, describe="What `down` deletes is gone.", change=Change.LIVE, ge=1)
 
 
 class Images(Section):
     """``[images]``: machine images; by default the newest of the distribution's."""
 
-    debian: str | None = setting(
+    debian: Ami | None = setting(
         None,
-        describe="AMI of workstation, leader and workers (Debian 12).",
-        change=Change.WORKERS,
-        pattern=r"^ami-[0-9a-f]{8,}$",
+        describe="AMI of workstation, leader and workers (Debian 12). Workers are replaced as they "
+        "become empty.",
+        change=Change.INSTANCE,
     )
-    chef_server: str | None = setting(
+    chef_server: Ami | None = setting(
         None,
         describe="AMI of the Chef server (Ubuntu 22.04 for cinc and chef).",
         change=Change.INSTANCE,
-        pattern=r"^ami-[0-9a-f]{8,}$",
     )
 
 
@@ -324,23 +456,18 @@ class Config(Section):
         "resource's name.",
         change=Change.NEVER,
     )
-    region: str = setting(
-        describe="AWS region.", change=Change.NEVER, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$"
-    )
+    region: Region = setting(describe="AWS region.", change=Change.NEVER)
     domain: Domain | None = setting(
         None,
         describe="Domain whose Route 53 zone is in the account: the hub is notebooks.DOMAIN. "
         "Without one it is the leader's address with a self-signed certificate.",
         change=Change.CONVERGE,
     )
-    tags: dict[str, str] = setting(
+    tags: dict[TagKey, TagValue] = setting(
         default_factory=dict, describe="Further tags for every resource.", change=Change.LIVE
     )
-    permissions_boundary: str | None = setting(
-        None,
-        describe="ARN of a policy that bounds the machines' roles.",
-        change=Change.LIVE,
-        pattern=r"^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+$",
+    permissions_boundary: PolicyArn | None = setting(
+        None, describe="ARN of a policy that bounds the machines' roles.", change=Change.LIVE
     )
     network: Network = Field(default_factory=Network)
     chef: Chef = Field(default_factory=Chef)
@@ -373,6 +500,47 @@ class Config(Section):
     @model_validator(mode="after")
     def _reserved_tags(self) -> Self:
         for key in self.tags:
-            if key.startswith(("hubdeploy:", "aws:")) or key == "Name":
-                raise ValueError(f"tags: {key!r} is reserved; choose another key")
+            if key.lower().startswith(RESERVED) or key == "Name":
+                raise wrong(("tags", key), f"{key!r} is reserved; choose another key")
+        if len(self.tags) > MOST_TAGS:
+            raise wrong("tags", f"expected at most {MOST_TAGS} tags, got {len(self.tags)}")
+        return self
+
+    @model_validator(mode="after")
+    def _zones_are_the_regions(self) -> Self:
+        zones = self.network.zones
+        for zone in zones if isinstance(zones, list) else ():
+            if not zone.startswith(self.region):
+                raise wrong(
+                    "network.zones",
+                    f'expected zones of {self.region} such as "{self.region}a", got "{zone}"',
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _authorities_know_whom_to_write_to(self) -> Self:
+        if self.domain and self.tls.kind == "letsencrypt" and not self.tls.email:
+            raise wrong(
+                "tls.email" if "tls" in self.model_fields_set else "domain",
+                "Let's Encrypt wants tls.email, to write to before a certificate expires "
+                '(or set tls.kind to "own" or "self-signed")',
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _servers_fit_the_limits(self) -> Self:
+        most, hub = self.limits.max_cluster_memory, self.hub
+        if hub.memory > most:
+            raise wrong(
+                "hub.memory" if "memory" in hub.model_fields_set else "limits.max_cluster_memory",
+                f"a server of {format_size(hub.memory)} (hub.memory) is above "
+                f"limits.max_cluster_memory {format_size(most)}: none could start",
+            )
+        for number, profile in enumerate(hub.profiles):
+            if profile.memory is not None and profile.memory > most:
+                raise wrong(
+                    ("hub", "profiles", number, "memory"),
+                    f"{format_size(profile.memory)} is above limits.max_cluster_memory "
+                    f"{format_size(most)}: no server of the profile could start",
+                )
         return self

@@ -131,7 +131,8 @@ class Names:
 
     @property
     def prefix(self) -> str:
-        """Begins every global or account-wide name: ``hubdeploy-DEPLOYMENT``."""
+        """Begins every name: ``hubdeploy-DEPLOYMENT``. What is not a region's own (IAM, S3) has the
+        region in its name besides."""
         return f"hubdeploy-{self.deployment}"
 
     @property
@@ -171,8 +172,20 @@ class Names:
         return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
 
     def instance(self, role: Role) -> str:
-        """``Name`` tag, IAM role, instance profile and launch template of a kind of machine."""
+        """``Name`` tag and launch template of a kind of machine."""
         return f"{self.prefix}-{role}"
+
+    def machine_role(self, role: Role) -> str:
+        """IAM role and instance profile of a kind of machine, at most 64 characters.
+
+        IAM knows no regions: without the region in it, deployments of one name in two regions
+        would share their roles, and `down` of one would take the other's away.
+        """
+        return f"{self.prefix}-{self.region}-{role}"
+
+    def alarm(self, what: str) -> str:
+        """CloudWatch alarm: ``leader-disk`` …"""
+        return f"{self.prefix}-alarm-{what}"
 
     def log_group(self, unit: str) -> str:
         """CloudWatch log group of a unit: ``cloud-init``, ``converge``, ``hub``, ``nginx`` …"""

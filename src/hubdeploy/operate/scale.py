@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from hubdeploy.aws.groups import is_general, preference, workers_groups
 from hubdeploy.aws.session import Aws
-from hubdeploy.config.limits import Limits, changed_live, live_changes, parameter
+from hubdeploy.aws.types import memory
+from hubdeploy.config.limits import (
+    Limits,
+    LiveChange,
+    changed_live,
+    contradiction,
+    live_changes,
+    parameter,
+)
 from hubdeploy.config.names import RETIRED, Names
-from hubdeploy.errors import HubdeployError
+from hubdeploy.errors import ConfigError, HubdeployError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,18 +43,29 @@ def wanted(
     return replace(before, **{name: value for name, value in given.items() if value is not None})
 
 
+def refuse(
+    limits: Limits, types: Sequence[str], *, aws: Aws, place: Callable[[str], str] = str
+) -> None:
+    """:class:`ConfigError` where machines of these types (preferred first) and the limits cannot
+    go together; ``place`` makes of a key what the message begins with."""
+    found = contradiction(limits, memory(types, aws=aws))
+    if found is not None:
+        raise ConfigError(f"{place(found.key)}: {found.why}", hint=found.hint)
+
+
 def scale(
     after: Limits,
     *,
     aws: Aws,
     names: Names,
-    filed: Collection[str] = (),
+    filed: Mapping[str, int] | None = None,
     by: str = "hubdeploy scale",
 ) -> Scaled:
     """Write the limits parameter and the groups' bounds.
 
-    ``filed``: limits that the operator's file says as well, from now on; what else changes is
-    noted in the parameter as ``by``'s, so that the next ``up`` does not set it back.
+    ``filed``: what the next ``up`` takes from the operator's file for the limits that were given.
+    What differs from that, and what else changes, is noted in the parameter as ``by``'s, so that
+    it is not set back.
 
     Each type of worker has a group, which may grow up to the whole maximum: how many there are
     together is the fleet's to keep. No group's maximum is set below its present size: AWS would
@@ -60,7 +80,8 @@ def scale(
         )
     text = _text(aws=aws, names=names)
     before = Limits.from_json(text)
-    new = _parameter(text, before, after, filed=filed, by=by)
+    told = filed or {}
+    new = _parameter(text, before, after, filed=told, by=by)
     if new != text:
         aws.call(
             "ssm",
@@ -70,6 +91,7 @@ def scale(
             Type="String",
             Overwrite=True,
         )
+    base = told.get("min_nodes")
     lacking = after.min_nodes - sum(group["DesiredCapacity"] for group in found)
     for group in found:
         if preference(group) == RETIRED:
@@ -78,9 +100,11 @@ def scale(
         more = max(0, lacking) if is_general(group) else 0
         lacking -= more
         desired = group["DesiredCapacity"] + more
-        sizes = {"MaxSize": max(after.max_nodes, desired)}
+        sizes: dict[str, Any] = {"MaxSize": max(after.max_nodes, desired)}
         if more:
             sizes["DesiredCapacity"] = desired
+        if base is not None and preference(group) == "1":
+            sizes |= _on_demand(group, base)
         if any(group[name] != size for name, size in sizes.items()):
             aws.call(
                 "autoscaling",
@@ -92,10 +116,34 @@ def scale(
     return Scaled(before=before, after=after, running=running)
 
 
-def _parameter(text: str, before: Limits, after: Limits, *, filed: Collection[str], by: str) -> str:
+def _on_demand(group: dict[str, Any], base: int) -> dict[str, Any]:
+    """The workers that always run are no spot instances: the group's policy says how many."""
+    policy = group.get("MixedInstancesPolicy") or {}
+    spread = policy.get("InstancesDistribution") or {}
+    if spread.get("OnDemandBaseCapacity", 0) == base:
+        return {}
+    template = dict(policy.get("LaunchTemplate") or {})
+    # it is read with id and name, and taken with one of them
+    named = dict(template.get("LaunchTemplateSpecification") or {})
+    named.pop("LaunchTemplateName", None)
+    return {
+        "MixedInstancesPolicy": {
+            "LaunchTemplate": {**template, "LaunchTemplateSpecification": named},
+            "InstancesDistribution": {**spread, "OnDemandBaseCapacity": base},
+        }
+    }
+
+
+def _parameter(
+    text: str, before: Limits, after: Limits, *, filed: Mapping[str, int], by: str
+) -> str:
     at = datetime.now(UTC).isoformat(timespec="seconds")
     changes = live_changes(changed_live(text, before, after, by=by, at=at))
-    return parameter(after, {name: c for name, c in changes.items() if name not in filed})
+    for name, value in filed.items():
+        changes.pop(name, None)
+        if getattr(after, name) != value:
+            changes[name] = LiveChange(by=by, at=at, was=value)
+    return parameter(after, changes)
 
 
 def current(*, aws: Aws, names: Names) -> Limits:

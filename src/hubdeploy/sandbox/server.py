@@ -24,6 +24,7 @@ from hubdeploy.sandbox.cloud import kept
 from hubdeploy.sandbox.cloud.admin import Admin
 from hubdeploy.sandbox.cloud.credentials import operator
 from hubdeploy.sandbox.cloud.follow import Follower
+from hubdeploy.sandbox.cloud.hosts import instances
 from hubdeploy.sandbox.cloud.server import Cloud
 from hubdeploy.sandbox.cloud.settings import CloudSettings
 from hubdeploy.sandbox.machines.interface import Machines
@@ -124,6 +125,11 @@ class Server:
             "machines": self.kind,
             "endpoint_url": self.endpoint_url,
             "calls": len(self.cloud.calls),
+            "regions": [
+                region
+                for account, region in self.cloud.sites()
+                if any(i.state != "terminated" for i in instances(self.cloud, account, region))
+            ],
         }
 
     def _directions(self, _body: dict[str, Any]) -> dict[str, Any]:

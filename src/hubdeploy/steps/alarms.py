@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from hubdeploy.config.names import Role
+from hubdeploy.aws.session import Aws
+from hubdeploy.config.names import Names, Role
 from hubdeploy.pipeline.change import Changes, differences
 from hubdeploy.steps.base import Part, pairs, partition
 
@@ -17,6 +18,18 @@ DISK_FULL = 85
 SINGLE = (Role.CHEF, Role.WORKSTATION, Role.LEADER)
 
 
+def own(*, aws: Aws, names: Names) -> dict[str, dict[str, Any]]:
+    """The deployment's alarms by name."""
+    prefix = names.alarm("")
+    found = aws.pages("cloudwatch", "describe_alarms", "MetricAlarms", AlarmNamePrefix=prefix)
+    return {
+        item["AlarmName"]: item
+        for item in found
+        # the alarms of a deployment called NAME-alarm-x begin in the same way
+        if "-alarm-" not in item["AlarmName"].removeprefix(prefix)
+    }
+
+
 class Alarms(Part[dict[str, dict[str, Any]]]):
     """Status checks of the single machines, and the leader's disk."""
 
@@ -25,13 +38,7 @@ class Alarms(Part[dict[str, dict[str, Any]]]):
     needs = ("machine.chef-server", "machine.workstation", "machine.leader")
 
     def observe(self) -> dict[str, dict[str, Any]]:
-        found = self.ctx.aws.pages(
-            "cloudwatch",
-            "describe_alarms",
-            "MetricAlarms",
-            AlarmNamePrefix=f"{self.names.prefix}-alarm-",
-        )
-        return {item["AlarmName"]: item for item in found}
+        return own(aws=self.ctx.aws, names=self.names)
 
     def wanted(self) -> dict[str, dict[str, Any]]:
         """Alarms by name, as they are put."""
@@ -76,10 +83,10 @@ class Alarms(Part[dict[str, dict[str, Any]]]):
             "AlarmActions": [],
             "AlarmDescription": f"a disk of the leader is {DISK_FULL} per cent full",
         }
-        return {f"{self.names.prefix}-alarm-{name}": alarm for name, alarm in found.items()}
+        return {self.names.alarm(name): alarm for name, alarm in found.items()}
 
     def changes(self, observed: dict[str, dict[str, Any]]) -> Changes:
-        prefix = f"{self.names.prefix}-alarm-"
+        prefix = self.names.alarm("")
         wanted = self.wanted()
         self.outputs["alarms"] = {name: f"alarm.{name.removeprefix(prefix)}" for name in wanted}
         for name, alarm in wanted.items():

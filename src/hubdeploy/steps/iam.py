@@ -25,7 +25,7 @@ class Iam(Part[dict[str, dict[str, Any]]]):
     needs = ("deployment", "leader.volume", "files.system", "dns.zone")
 
     def observe(self) -> dict[str, dict[str, Any]]:
-        return {role: self._read(self.names.instance(role)) for role in Role}
+        return {role: self._read(self.names.machine_role(role)) for role in Role}
 
     def _read(self, name: str) -> dict[str, Any]:
         role = self._get("get_role", "Role", RoleName=name)
@@ -63,14 +63,14 @@ class Iam(Part[dict[str, dict[str, Any]]]):
         owner = tags_of(seen["role"]).get(TAG_DEPLOYMENT)
         if owner != self.names.deployment:
             raise AwsError(
-                f"the IAM role {self.names.instance(role)} exists and is not of this deployment",
+                f"the IAM role {self.names.machine_role(role)} exists and is not this deployment's",
                 hint="choose another name for the deployment, or delete that role",
                 code="EntityAlreadyExists",
                 operation="create_role",
             )
 
     def _role(self, role: Role, seen: dict[str, Any]) -> Changes:
-        name, resource = self.names.instance(role), f"iam.{role}"
+        name, resource = self.names.machine_role(role), f"iam.{role}"
         trust, boundary = policies.trust(), self.config.permissions_boundary
         if seen["role"] is None:
             yield self.create(
@@ -127,7 +127,7 @@ class Iam(Part[dict[str, dict[str, Any]]]):
         )
 
     def _policies(self, role: Role, seen: dict[str, Any]) -> Changes:
-        name, resource = self.names.instance(role), f"iam.{role}"
+        name, resource = self.names.machine_role(role), f"iam.{role}"
         wanted = policies.policy(
             role,
             self.names,
@@ -159,7 +159,7 @@ class Iam(Part[dict[str, dict[str, Any]]]):
             )
 
     def _profile(self, role: Role, seen: dict[str, Any]) -> Changes:
-        name, resource = self.names.instance(role), f"iam.{role}"
+        name, resource = self.names.machine_role(role), f"iam.{role}"
         profile = seen["profile"]
         if profile is None:
             yield self.create(
@@ -202,7 +202,7 @@ class Iam(Part[dict[str, dict[str, Any]]]):
 
     def destroy(self, observed: dict[str, dict[str, Any]]) -> Changes:
         for role in Role:
-            seen, name = observed[role], self.names.instance(role)
+            seen, name = observed[role], self.names.machine_role(role)
             ours = seen["role"] is None or (
                 tags_of(seen["role"]).get(TAG_DEPLOYMENT) == self.names.deployment
             )

@@ -250,7 +250,7 @@ class Machine(Part[list[dict[str, Any]]]):
             "InstanceType": self.instance_type,
             "MinCount": 1,
             "MaxCount": 1,
-            "IamInstanceProfile": {"Name": self.names.instance(self.role)},
+            "IamInstanceProfile": {"Name": self.names.machine_role(self.role)},
             "UserData": userdata.render(self.role, self.names),
             "MetadataOptions": METADATA,
             "BlockDeviceMappings": blocks(images.root_device(self, self.role, ami), self.disk),

@@ -42,6 +42,12 @@ def live_limits(part: Part[Any]) -> tuple[Limits, dict[str, LiveChange]]:
     return carried_over(limits(part.config), read(part).get(part.names.parameters.limits))
 
 
+def limits_hold(part: Part[Any]) -> bool:
+    """Whether the limits that are to hold did so before this run began."""
+    found = parsed(read(part).get(part.names.parameters.limits))
+    return bool(found == json.loads(parameter(*live_limits(part))))
+
+
 def _fields(old: dict[str, Any], new: dict[str, Any]) -> tuple[FieldChange, ...]:
     """What becomes other, and who had made it what it is."""
     marks = old.get(CHANGED) if isinstance(old.get(CHANGED), dict) else {}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
 import hubdeploy
+from hubdeploy.config.limits import Limits
 from hubdeploy.config.model import Config
 from hubdeploy.config.names import Key, Names
 from hubdeploy.config.settings import Settings, encode
@@ -17,8 +20,12 @@ from hubdeploy.pipeline.step import Outputs
 from hubdeploy.steps.artifacts import Artifact, stored, upload
 from hubdeploy.steps.base import Part
 from hubdeploy.steps.logs import UNITS
-from hubdeploy.steps.parameters import parsed, put, read
+from hubdeploy.steps.parameters import limits_hold, parsed, put, read
 
+LIMITS = {
+    f"{section}.{field.name}" for section in ("limits", "workers") for field in fields(Limits)
+}
+"""Settings of the machines that are limits."""
 CHEF_ORGANISATION = "hubdeploy"
 
 
@@ -119,7 +126,10 @@ class Release(Part[dict[str, Any]]):
             what="settings", key=f"{Key.SETTINGS}/{sha256}.json", sha256=sha256, data=body
         )
         old = observed["release"]
-        if artifact.key not in observed["stored"]:
+        reference = artifact.reference
+        if self._only_limits_differ(old, body):
+            reference = old["settings"]
+        elif artifact.key not in observed["stored"]:
             yield self.create(
                 "release.settings",
                 "upload the machines' settings",
@@ -128,7 +138,7 @@ class Release(Part[dict[str, Any]]):
             )
         wanted = {
             **self.outputs["artifacts"],
-            "settings": artifact.reference,
+            "settings": reference,
             "version": hubdeploy.__version__,
         }
         self.outputs["release"] = wanted
@@ -141,6 +151,21 @@ class Release(Part[dict[str, Any]]):
                 yield self.update(
                     "release", "release for the machines", apply, self._fields(old, wanted, body)
                 )
+
+    def _only_limits_differ(self, old: dict[str, Any], body: bytes) -> bool:
+        """Whether the machines' settings are as they should be but for limits that hold already.
+
+        The hub follows the limits' parameter, and its configuration has them only as they were
+        when it was written: after `hubdeploy scale` there is nothing to tell the machines.
+        """
+        if not old.get("settings") or not limits_hold(self):
+            return False
+        key = str(old["settings"].get("key"))
+        if key == f"{Key.SETTINGS}/{hashlib.sha256(body).hexdigest()}.json":
+            return False
+        before, after = self._stored_settings(key), dict(flat(json.loads(body)))
+        changed = {name for name in before | after if before.get(name) != after.get(name)}
+        return bool(before) and changed <= LIMITS
 
     def _fields(
         self, old: dict[str, Any], new: dict[str, Any], body: bytes

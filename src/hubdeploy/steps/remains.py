@@ -16,6 +16,7 @@ from hubdeploy.aws.inventory import Inventory, tags_of
 from hubdeploy.config.names import TAG_DEPLOYMENT, TAG_KEEP, TAG_RESOURCE, Role
 from hubdeploy.errors import AwsError
 from hubdeploy.pipeline.step import Context
+from hubdeploy.steps import alarms
 from hubdeploy.steps.base import MISSING
 from hubdeploy.steps.leader_parts import keeps_hub
 
@@ -98,7 +99,7 @@ def _bucket(ctx: Context) -> Iterator[str]:
 
 def _iam(ctx: Context) -> Iterator[str]:
     for role in Role:
-        name = ctx.names.instance(role)
+        name = ctx.names.machine_role(role)
         found = _there(ctx, "iam", "get_role", RoleName=name)
         if found and tags_of(found["Role"]).get(TAG_DEPLOYMENT) == ctx.names.deployment:
             yield f"IAM role {name}"
@@ -152,8 +153,5 @@ def _logs(ctx: Context) -> Iterator[str]:
 
 
 def _alarms(ctx: Context) -> Iterator[str]:
-    prefix = f"{ctx.names.prefix}-alarm-"
-    for item in ctx.aws.pages(
-        "cloudwatch", "describe_alarms", "MetricAlarms", AlarmNamePrefix=prefix
-    ):
-        yield f"alarm {item['AlarmName']}"
+    for name in alarms.own(aws=ctx.aws, names=ctx.names):
+        yield f"alarm {name}"

@@ -114,6 +114,6 @@ class Tags(Part[dict[str, str] | None]):
             self.settle(
                 "iam",
                 "tag_instance_profile",
-                InstanceProfileName=self.names.instance(role),
+                InstanceProfileName=self.names.machine_role(role),
                 Tags=pairs(self.tags(f"iam.{role}")),
             )

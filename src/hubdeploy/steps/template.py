@@ -71,7 +71,7 @@ class Template(Part[dict[str, Any]]):
         script = userdata.render(Role.WORKER, self.names)
         return {
             "ImageId": ami,
-            "IamInstanceProfile": {"Name": self.names.instance(Role.WORKER)},
+            "IamInstanceProfile": {"Name": self.names.machine_role(Role.WORKER)},
             "UserData": base64.b64encode(script.encode()).decode(),
             "MetadataOptions": METADATA,
             "Monitoring": {"Enabled": True},

@@ -270,7 +270,7 @@ def yard(
         },
     )
     iam = cloud.client("iam")
-    role = names.instance(Role.LEADER)
+    role = names.machine_role(Role.LEADER)
     iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(TRUST))
     document = policies.policy(Role.LEADER, names, bucket=names.bucket, file_system=file_system)
     iam.put_role_policy(RoleName=role, PolicyName="leader", PolicyDocument=json.dumps(document))

@@ -325,7 +325,7 @@ def test_the_history_is_kept_and_bounded(yard: Yard) -> None:
 def test_the_leaders_policy_allows_all_that_the_fleet_does_and_no_more(yard: Yard) -> None:
     document = json.dumps(
         yard.cloud.client("iam").get_role_policy(
-            RoleName=yard.names.instance(Role.LEADER), PolicyName="leader"
+            RoleName=yard.names.machine_role(Role.LEADER), PolicyName="leader"
         )["PolicyDocument"]
     )
     for action in (

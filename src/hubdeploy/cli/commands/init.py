@@ -43,6 +43,8 @@ def init(
         name = name or typer.prompt("Name of the deployment", default="hub")
         region = region or typer.prompt("AWS region", default="eu-central-1")
         domain = domain or typer.prompt("Domain (empty for none)", default="", show_default=False)
+        if domain and not email:
+            email = typer.prompt("E-mail address for Let's Encrypt")
         if not admin:
             admin = [typer.prompt("First admin's user name", default="admin")]
     if not name or not region:

@@ -44,6 +44,7 @@ def plan(
             start=True,
             say=console(stderr=True).print,
         )
+        opened.refuse_contradictions()
     except HubdeployError as error:
         if detailed_exitcode:
             error.exit_code = 1  # here 2 means that there are changes

@@ -8,7 +8,7 @@ import typer
 
 from hubdeploy.cli import help, options
 
-EXAMPLE = "hubdeploy scale --max-nodes 20 --headroom 4"
+EXAMPLE = "hubdeploy scale --max-nodes 12 --headroom 4"
 
 
 def scale(
@@ -34,29 +34,38 @@ def scale(
     Lowering them never ends a machine with notebooks on it: the fleet ends machines as they
     become empty.
     """
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
+    from functools import partial
 
-    from hubdeploy.cli.deployment import open_deployment
+    from hubdeploy.cli.deployment import open_deployment, place
     from hubdeploy.cli.output import console, emit
     from hubdeploy.config.edit import updated, write
     from hubdeploy.errors import ConfigError
     from hubdeploy.operate import scale as operate
+    from hubdeploy.steps.parameters import limits
 
     given = {"max_nodes": max_nodes, "min_nodes": min_nodes, "headroom": headroom}
     changes = {f"workers.{name}": value for name, value in given.items() if value is not None}
     if not changes:
         raise ConfigError(
-            "nothing to scale was given", hint="for example: hubdeploy scale --max-nodes 20"
+            "nothing to scale was given", hint="for example: hubdeploy scale --max-nodes 12"
         )
     opened = open_deployment(path=config, sandbox=sandbox, profile=profile, region=region)
     before = operate.current(aws=opened.aws, names=opened.names)
     after = operate.wanted(before, **given)
-    text: str | None = None
+    text, filed, configured = "", dict[str, int](), opened.configured
     if config.exists():
-        text, _ = updated(config.read_text(encoding="utf-8"), changes, source=str(config))
-    filed = [name for name in given if given[name] is not None] if text is not None else []
+        text, configured = updated(config.read_text(encoding="utf-8"), changes, source=str(config))
+        said = asdict(limits(opened.rehearsed(configured)))
+        filed = {name: int(said[name]) for name, value in given.items() if value is not None}
+    operate.refuse(
+        replace(limits(configured), max_nodes=after.max_nodes, min_nodes=after.min_nodes),
+        configured.worker_types,
+        aws=opened.aws,
+        place=partial(place, config, text),
+    )
     scaled = operate.scale(after, aws=opened.aws, names=opened.names, filed=filed)
-    if text is not None:
+    if text:
         write(config, text)
     if as_json:
         emit(
@@ -65,7 +74,7 @@ def scale(
                 "before": asdict(scaled.before),
                 "after": asdict(scaled.after),
                 "running": scaled.running,
-                "file": str(config) if text is not None else None,
+                "file": str(config) if text else None,
             },
         )
         return

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from hubdeploy.cli.deployment import Opened
     from hubdeploy.operate.status import Status
+    from hubdeploy.pipeline.change import Change
 
 EXAMPLE = "hubdeploy up --sandbox --yes"
 
@@ -25,7 +26,10 @@ def up(
     yes: options.Yes = False,
     replace: Annotated[
         bool,
-        typer.Option("--replace", help="With --yes: also changes that interrupt users."),
+        typer.Option(
+            "--replace",
+            help="With --yes: also what replaces an instance or interrupts users.",
+        ),
     ] = False,
     profile: options.Profile = None,
     region: options.Region = None,
@@ -44,6 +48,7 @@ def up(
     from hubdeploy.cli.views import plan_dict
     from hubdeploy.operate import status
     from hubdeploy.pipeline import runner
+    from hubdeploy.pipeline.change import Action
     from hubdeploy.steps import all_steps
 
     began = time.monotonic()
@@ -57,8 +62,10 @@ def up(
         start=True,
         say=err.print if not quiet else str,
     )
+    opened.refuse_contradictions()
     planned = runner.plan(all_steps(opened.context(planning=True)))
-    todo = any(planned.changes.values())
+    # a wait has to be waited for; what is kept is as it is
+    todo = any(c.action is not Action.KEEP for made in planned.changes.values() for c in made)
     if todo:
         _agree(opened, planned, yes=yes, replace=replace, quiet=quiet or as_json)
         ctx = opened.context()
@@ -88,30 +95,40 @@ def up(
 
 
 def _agree(opened: Opened, planned: object, *, yes: bool, replace: bool, quiet: bool) -> None:
-    """Show the plan and ask; changes that interrupt users need a yes of their own."""
+    """Show the plan and ask; what ends an instance or interrupts users needs more than --yes."""
     from hubdeploy.cli.output import confirm, console
     from hubdeploy.cli.views import show_plan, summary
     from hubdeploy.errors import HubdeployError
+    from hubdeploy.pipeline.change import Action
     from hubdeploy.pipeline.runner import Outcome
 
     assert isinstance(planned, Outcome)
-    disrupting = [change for change in planned.mutations if change.disrupts]
+    grave = [c for c in planned.mutations if c.disrupts or c.action is Action.REPLACE]
     if not quiet:
         show_plan(planned, console(stderr=True))
         _costs(opened, console(stderr=True))
     if not planned.mutations:
         return
     if yes:
-        if disrupting and not replace:
+        if grave and not replace:
             raise HubdeployError(
-                f"{disrupting[0].resource}: {disrupting[0].title} would interrupt: "
-                f"{disrupting[0].disrupts}",
+                "\n".join(_why_grave(change) for change in grave),
                 hint="add --replace to --yes if that is meant, or leave --yes out to be asked",
             )
         return
     where = "the sandbox" if opened.sandbox else f"account {opened.names.account}"
     if not confirm(f"{summary(planned)} in {where}"):
         raise HubdeployError("nothing was changed", hint="answer y to go on")
+
+
+def _why_grave(change: Change) -> str:
+    """``instance.leader: Leader (t3.large) would be replaced (type): the hub is away …``."""
+    from hubdeploy.pipeline.change import Action
+
+    why = change.reason or ", ".join(field.name for field in change.fields)
+    what = "replaced" if change.action is Action.REPLACE else "changed"
+    told = f"{change.resource}: {change.title} would be {what}" + (f" ({why})" if why else "")
+    return f"{told}: {change.disrupts}" if change.disrupts else told
 
 
 def _costs(opened: Opened, out: Console) -> None:
@@ -144,7 +161,7 @@ def _result(
         _sign_in(opened, out)
     out.print("Next:")
     out.print(f"  hubdeploy status{flag}                  machines, users, limits")
-    out.print(f"  hubdeploy scale{flag} --max-nodes 20    let it grow further")
+    out.print(f"  hubdeploy scale{flag} --max-nodes 12    let it grow further")
     out.print(f"  hubdeploy down{flag}                    remove it; users' files stay")
 
 

@@ -90,8 +90,8 @@ def _ec2(names: Names) -> str:
 
 def roles(names: Names, boundary: str | None) -> Iterator[Grant]:
     iam = f"arn:{partition(names.region)}:iam::{names.account}"
-    own = tuple(f"{iam}:role/{names.instance(role)}" for role in Role)
-    profiles = tuple(f"{iam}:instance-profile/{names.instance(role)}" for role in Role)
+    own = tuple(f"{iam}:role/{names.machine_role(role)}" for role in Role)
+    profiles = tuple(f"{iam}:instance-profile/{names.machine_role(role)}" for role in Role)
     bound = {"StringEquals": {"iam:PermissionsBoundary": boundary}} if boundary else {}
     yield Grant(
         sid="MachineRolesMake",

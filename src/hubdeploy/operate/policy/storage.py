@@ -98,5 +98,5 @@ def services(names: Names) -> Iterator[Grant]:
             "cloudwatch:PutMetricAlarm",
             "cloudwatch:TagResource",
         ),
-        resources=(arn(names, "cloudwatch", f"alarm:{names.prefix}-*"),),
+        resources=(arn(names, "cloudwatch", f"alarm:{names.alarm('*')}"),),
     )
