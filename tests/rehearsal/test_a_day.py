@@ -202,3 +202,22 @@ def test_logs_and_commands_reach_every_machine(stage: Stage) -> None:
     assert stage.on("all", "echo here").count("here") >= 5
     assert "JupyterHub" in stage.run("logs", "hub").stdout
     assert "Cloud-init" in stage.run("logs", "cloud-init", "--on", "worker/1").stdout
+    # the other way there, and what was sent away
+    by_ssh = stage.run("run", "--via", "ssh", 'echo "by $SUDO_USER"').stdout
+    assert by_ssh.count(": by ") >= 5
+    assert "JupyterHub" in stage.run("logs", "hub", "--via", "ssh").stdout
+    assert "JupyterHub" in stage.run("logs", "hub", "--from", "cloudwatch").stdout
+
+
+def test_the_watch_tells_what_the_fleet_has_and_did(stage: Stage) -> None:
+    with stage.user("iris") as iris:
+        iris.start(options={"profile": "small"}, seconds=200)
+        look = json.loads(stage.run("status", "--watch", "--times", "1", "--json").stdout)
+        iris.stop()
+    jsonschema.validate(look, SCHEMAS["watch"])
+    seen = look["fleet"]
+    assert seen["problems"] == []
+    assert seen["users"] == 1
+    assert 0 < seen["reserved"] < seen["memory"]
+    assert "Activate" in {decided["kind"] for decided in seen["decisions"]}
+    assert {limit["name"] for limit in look["limits"]} == {"machines", "memory", "users", "disk"}

@@ -46,7 +46,34 @@ def status(
         _show(found, console())
 
 
+ROOMY = 76
+"""Columns that the table needs."""
+
+
 def _show(found: Overview, out: Console) -> None:
+    out.print(f"Chef server: {found.server}", markup=False)
+    rows = [
+        (
+            node.machine or f"none: {node.name}",
+            " ".join(node.run_list),
+            node.address,
+            node.converged[:16].replace("T", " ") or "never",
+        )
+        for node in found.nodes
+    ]
+    if out.width < ROOMY:
+        for machine, run_list, address, converged in rows:
+            out.print(f"{machine}: {run_list}", markup=False)
+            out.print(f"  {address}, last converge {converged}", markup=False)
+    else:
+        _table(rows, out)
+    for role in found.roles:
+        out.print(f"role {role.name}: {' '.join(role.run_list)}", markup=False)
+    for name, version in found.cookbooks.items():
+        out.print(f"cookbook {name} {version}", markup=False)
+
+
+def _table(rows: list[tuple[str, str, str, str]], out: Console) -> None:
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -54,19 +81,9 @@ def _show(found: Overview, out: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("machine", "run list", "address", "last converge (UTC)"):
         table.add_column(title, overflow="fold")
-    for node in found.nodes:
-        table.add_row(
-            node.machine or f"none: {node.name}",
-            escape(" ".join(node.run_list)),
-            node.address,
-            node.converged[:16].replace("T", " ") or "never",
-        )
-    out.print(f"Chef server: {found.server}", markup=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
     out.print(table)
-    for role in found.roles:
-        out.print(f"role {role.name}: {' '.join(role.run_list)}", markup=False)
-    for name, version in found.cookbooks.items():
-        out.print(f"cookbook {name} {version}", markup=False)
 
 
 def register(app: typer.Typer) -> None:

@@ -41,6 +41,10 @@ class Shell:
             "hostname": lambda spec, _words: said(f"{spec.hostname}\n"),
             "uptime": lambda _spec, _words: said(" up 1 min,  0 users,  load average: 0.00\n"),
             "id": lambda _spec, _words: said("uid=0(root) gid=0(root) groups=0(root)\n"),
+            "df": lambda _spec, _words: said(
+                "Filesystem  Size  Used  Avail  Use%  Mounted on\n"
+                "/dev/root    20G    2G    18G   10%  /\n"
+            ),
             "docker": self._docker,
             "systemctl": self._systemctl,
             "journalctl": self._journal,
