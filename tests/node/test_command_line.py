@@ -22,7 +22,6 @@ VERBS = [
     "update",
     "leave",
     "doctor",
-    "glance",
     "register",
     "converge",
     "ssh publish-host-key",

@@ -132,19 +132,14 @@ def leave(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    fleet: Annotated[bool, typer.Option(help="Only the fleet at a glance (leader).")] = False,
+) -> None:
     """Facts about this machine as one JSON object."""
     from hubdeploy.node import doctor as examine
+    from hubdeploy.node import glance
 
-    typer.echo(json.dumps(examine.facts(_cloud()), indent=1))
-
-
-@app.command()
-def glance() -> None:
-    """Users, memory, who waits and the fleet's last decisions, as one JSON object (leader)."""
-    from hubdeploy.node import glance as look
-
-    typer.echo(json.dumps(look.glance()))
+    typer.echo(json.dumps(glance.glance() if fleet else examine.facts(_cloud()), indent=1))
 
 
 @ssh_app.command("publish-host-key")

@@ -11,7 +11,7 @@ from hubdeploy.config.names import Role
 from hubdeploy.operate.status import Status
 from hubdeploy.remote.channel import Channel
 
-COMMAND = "/opt/hubdeploy/venv/bin/hubdeploy-node glance"
+COMMAND = "/opt/hubdeploy/venv/bin/hubdeploy-node doctor --fleet"
 NEAR = 0.8
 """Share of a limit from which it is near."""
 
@@ -91,7 +91,7 @@ def glance(now: Status, channel: Channel) -> Glance:
 
 
 def parsed(told: dict[str, Any]) -> Glance:
-    """From what ``hubdeploy-node glance`` prints."""
+    """From what ``hubdeploy-node doctor --fleet`` prints."""
     return Glance(
         users=int(told.get("users", 0)),
         waiting=tuple(f"{w['user']}: {w['why']}" for w in told.get("waiting", [])),

@@ -24,7 +24,7 @@ def status(
     ] = False,
     every: Annotated[
         float, typer.Option("--every", min=0.5, help="Seconds between looks with --watch.")
-    ] = 2.0,
+    ] = 5.0,
     times: Annotated[
         int, typer.Option("--times", min=0, help="How many looks with --watch; 0: no end.")
     ] = 0,

@@ -161,6 +161,8 @@ class Shell:
 
     def _agent(self, spec: MachineSpec, words: list[str]) -> CommandResult:
         """``hubdeploy-node``: facts where facts are asked for, otherwise silence and success."""
+        if words[:2] == ["doctor", "--fleet"]:
+            return said(json.dumps({"at": time.time(), "problems": ["nothing is simulated"]}))
         if words[:1] == ["doctor"]:
             facts = {
                 "role": spec.tags.get(TAG_ROLE, ""),
@@ -168,8 +170,6 @@ class Shell:
                 "simulated": True,
             }
             return said(json.dumps(facts) + "\n")
-        if words[:1] == ["glance"]:
-            return said(json.dumps({"at": time.time(), "problems": ["nothing is simulated"]}))
         if words[:2] == ["workstation", "nodes"]:
             deployment = spec.tags.get(TAG_DEPLOYMENT, "")
             nodes = [
