@@ -352,6 +352,9 @@ def _session() -> Any:
 
     session = botocore.session.Session()
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse)
+    # one attempt of a second is the default: a busy leader would have no credentials
+    session.set_config_variable("metadata_service_num_attempts", 5)
+    session.set_config_variable("metadata_service_timeout", 5)
     return boto3.session.Session(botocore_session=session)
 
 
