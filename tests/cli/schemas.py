@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
+
+from hubdeploy.config.limits import SIZES, Limits
+from hubdeploy.config.model import Config
 
 TEXT = {"type": "string"}
 NUMBER = {"type": "number"}
@@ -68,10 +72,29 @@ STATUS = {
     "machines": many(MACHINE),
     "group": {"anyOf": [GROUP, {"type": "null"}]},
     "groups": many(TYPE_GROUP),
-    "limits": {"type": "object"},
+    # sizes as they are written; none while there is no deployment
+    "limits": obj(
+        {},
+        {
+            **{f.name: TEXT if f.name in SIZES else COUNT for f in fields(Limits)},
+            "changed": {
+                "type": "object",
+                "additionalProperties": obj({"by": TEXT, "at": TEXT, "was": COUNT}),
+            },
+        },
+    ),
 }
-COST = {"type": "object", "required": ["idle", "full", "user_hour", "published", "problem"]}
+LIMITS = obj({f.name: COUNT for f in fields(Limits)})
+"""Sizes in bytes, times in seconds."""
+_MODEL = Config.model_json_schema(mode="serialization")
 DOLLARS = {"type": ["number", "null"]}
+COST = obj(
+    {
+        **dict.fromkeys(("idle", "full", "one_worker", "user_hour", "files_gb_month"), DOLLARS),
+        **dict.fromkeys(("published", "problem", "assumed"), TEXT),
+        "missing": many(TEXT),
+    }
+)
 COST_CHANGE = obj({"idle": DOLLARS, "full": DOLLARS, "one_worker": DOLLARS, "problem": TEXT})
 FINDING = obj(
     {
@@ -125,8 +148,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "scale": obj(
         {
             "schema": named("scale"),
-            "before": {"type": "object"},
-            "after": {"type": "object"},
+            "before": LIMITS,
+            "after": LIMITS,
             "running": COUNT,
             "file": {"type": ["string", "null"]},
         }
@@ -182,6 +205,18 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "cookbooks": {"type": "object", "additionalProperties": TEXT},
         }
     ),
+    "config-check": obj(
+        {"schema": named("config-check"), "file": TEXT, "name": TEXT, "valid": {"const": True}}
+    ),
+    "config": {
+        **obj(
+            {
+                "schema": named("config"),
+                "config": {key: value for key, value in _MODEL.items() if key != "$defs"},
+            }
+        ),
+        "$defs": _MODEL["$defs"],
+    },
     "secrets": obj({"schema": named("secrets"), "set": many(TEXT), "known": many(TEXT)}),
     "down": obj(
         {
@@ -194,3 +229,17 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         {"swept": many(TEXT)},
     ),
 }
+COMMANDS = {
+    "chef status": "chef",
+    "config check": "config-check",
+    "config show": "config",
+    "doctor": "doctor",
+    "down": "down",
+    "plan": "plan",
+    "run": "run",
+    "scale": "scale",
+    "secret list": "secrets",
+    "status": "status",
+    "up": "up",
+}
+"""Every command that has ``--json``, and the schema of what it then prints."""

@@ -373,6 +373,7 @@ def test_down_leaves_the_files_and_the_next_up_finds_them(
         gone = own.json("down", "down", "--yes")
         assert gone["left"] == []
         (kept,) = [c for c in gone["changes"] if c["action"] == "keep"]
+        assert not list(own.folder.rglob("*.ed25519")), "the key of machines that are gone"
         assert own("status").returncode != 0
         own.config.write_text(own.config.read_text() + '[storage]\nkeep = "files-and-hub"\n')
         again = own.json("up", "up", "--machines", "simulated", "--yes")

@@ -77,7 +77,6 @@ def _ssh_in_sandbox(opened: Opened, there: Sequence[Machine]) -> SshChannel:
 
 def ssh(opened: Opened, there: Sequence[Machine]) -> SshChannel:
     """SSH with the deployment's key and the host keys that the machines published."""
-    from hubdeploy.cli.deployment import state_dir
     from hubdeploy.operate.choose import jump
     from hubdeploy.remote.keys import key_file, pinned
     from hubdeploy.remote.ssh import SshChannel
@@ -94,7 +93,7 @@ def ssh(opened: Opened, there: Sequence[Machine]) -> SshChannel:
         users={} if own_image else {m.instance_id: CHEF_USER for m in there if m.role == Role.CHEF},
         key=(beside if beside and beside.exists() else None)
         if configured
-        else key_file(state_dir(), opened.names.deployment),
+        else key_file(opened.key_folder, opened.names.deployment),
         host_keys=lambda ids: pinned(ids, aws=opened.aws, names=opened.names),
         jump=hop.target if hop else None,
     )

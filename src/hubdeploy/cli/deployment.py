@@ -38,6 +38,11 @@ class Opened:
     sandbox: Sandbox | None
     log_file: Path
 
+    @property
+    def key_folder(self) -> Path:
+        """Where the SSH key and the machines' host keys are kept; a rehearsal's go with it."""
+        return self.sandbox.directory if self.sandbox else state_dir()
+
     def rehearsed(self, config: Config) -> Config:
         """What ``up`` would work with for ``config``: in the sandbox, what one machine can hold."""
         if self.sandbox is None:
@@ -79,6 +84,7 @@ class Opened:
             inventory=Inventory(aws=self.aws, names=self.names),
             planning=planning,
             say=say,
+            key_folder=self.key_folder,
             delete_files=delete_files,
         )
 

@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from hubdeploy.config.fields import Change, Matching, Section, Size, Span, setting, wrong
+from hubdeploy.config.fields import Change, Section, Size, Span, setting, wrong
+from hubdeploy.config.kinds import Image, InstanceType, Path, Slug, Url, User, Variable
 
-User = Annotated[
-    str,
-    Matching(
-        words="a user name of 1 to 64 letters, digits and ._@+-", pattern=r"[a-zA-Z0-9._@+-]{1,64}"
-    ),
-]
-Slug = Annotated[
-    str,
-    Matching(
-        words="a short name of lower-case letters, digits and hyphens, at most 40",
-        pattern=r"[a-z0-9][a-z0-9-]{0,39}",
-    ),
-]
-InstanceType = Annotated[
-    str,
-    Matching(
-        words='an instance type such as "m6i.xlarge"',
-        pattern=r"[a-z][a-z0-9-]{0,30}\.[a-z0-9-]{1,30}",
-    ),
-]
-Image = Annotated[
-    str,
-    Matching(
-        words='an image such as "quay.io/jupyter/base-notebook:2025-03-14"',
-        pattern=r"[a-zA-Z0-9][\w.:/@-]*",
-    ),
-]
-Url = Annotated[
-    str, Matching(words='an address such as "https://example.org/path"', pattern=r"https://\S+")
-]
-Variable = Annotated[
-    str, Matching(words="a variable's name of letters, digits and _", pattern=r"[A-Za-z_]\w*")
-]
 SMALLEST_SERVER = 64 << 20
 """Below, not even a notebook server's own process fits."""
 
@@ -147,12 +115,9 @@ class SharedFolder(Section):
     """``[[hub.shared_folders]]``: a folder of the file system that everybody sees."""
 
     name: Slug = setting(describe="Folder below /efs/shared.", change=Change.CONVERGE)
-    mount: Annotated[
-        str,
-        Matching(
-            words='an absolute path such as "/home/jovyan/shared"', pattern=r"/[A-Za-z0-9._/-]+"
-        ),
-    ] = setting(describe="Where users see it, e.g. /home/jovyan/shared.", change=Change.CONVERGE)
+    mount: Path = setting(
+        describe="Where users see it, e.g. /home/jovyan/shared.", change=Change.CONVERGE
+    )
     writable: bool = setting(False, describe="Users may write there.", change=Change.CONVERGE)
 
 

@@ -7,128 +7,35 @@ settings stand at the end of the section (or of :class:`Config`) that they conce
 from __future__ import annotations
 
 from ipaddress import IPv4Network
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, Field, PlainValidator, model_validator
+from pydantic import Field, model_validator
 
-from hubdeploy.config.fields import (
-    Change,
-    Expected,
-    Matching,
-    Section,
-    Size,
-    Span,
-    set_key,
-    setting,
-    wrong,
+from hubdeploy.config.fields import Change, Section, Size, Span, set_key, setting, wrong
+from hubdeploy.config.hub import HubSection
+from hubdeploy.config.kinds import (
+    LARGEST_DISK,
+    MOST_TAGS,
+    PRIVATE,
+    RESERVED,
+    SMALLEST_ROOT,
+    SMALLEST_WORKER,
+    Cidr,
+    Domain,
+    FileSystemId,
+    Filled,
+    InstanceType,
+    Name,
+    PolicyArn,
+    Region,
+    Sha256,
+    TagKey,
+    TagValue,
+    Version,
+    Zones,
 )
-from hubdeploy.config.hub import HubSection, InstanceType
 from hubdeploy.config.limits import format_size
-
-Name = Annotated[
-    str,
-    Matching(
-        words="a name of 2 to 24 lower-case letters, digits and hyphens that begins with a letter",
-        pattern=r"[a-z][a-z0-9-]{0,22}[a-z0-9]",
-    ),
-]
-Region = Annotated[
-    str, Matching(words='a region such as "eu-central-1"', pattern=r"[a-z]{2,4}(-[a-z]+)+-\d")
-]
-Domain = Annotated[
-    str,
-    Matching(
-        words='a domain in lower case such as "lab.example.org"',
-        pattern=r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}",
-        longest=180,
-    ),
-]
-Version = Annotated[str, Matching(words='a version such as "18.8.54"', pattern=r"[0-9][\w.+~-]*")]
-Sha256 = Annotated[
-    str, Matching(words="a SHA-256 of 64 hexadecimal digits in lower case", pattern=r"[0-9a-f]{64}")
-]
-Ami = Annotated[
-    str,
-    Matching(words='an image id such as "ami-0123456789abcdef0"', pattern=r"ami-[0-9a-f]{8,17}"),
-]
-FileSystemId = Annotated[
-    str,
-    Matching(words='a file system id such as "fs-0123456789abcdef0"', pattern=r"fs-[0-9a-f]{8,17}"),
-]
-PolicyArn = Annotated[
-    str,
-    Matching(
-        words='the ARN of a policy such as "arn:aws:iam::123456789012:policy/bound"',
-        pattern=r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/\S+",
-    ),
-]
-Email = Annotated[
-    str,
-    Matching(
-        words='an e-mail address such as "ada@example.org"',
-        pattern=r"[^@\s\"]+@[^@\s\"]+\.[^@\s\".]+",
-    ),
-]
-Filled = Annotated[str, Matching(words="text in quotes, not empty", pattern=r"\S(.*\S)?")]
-TagKey = Annotated[
-    str,
-    Matching(
-        words="a tag's name of 1 to 128 letters, digits, spaces and _.:/=+-@",
-        pattern=r"[\w .:/=+@-]{1,128}",
-    ),
-]
-TagValue = Annotated[
-    str,
-    Matching(
-        words="a tag's text of at most 256 letters, digits, spaces and _.:/=+-@",
-        pattern=r"[\w .:/=+@-]{0,256}",
-    ),
-]
-
-PRIVATE = tuple(IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
-RESERVED = ("hubdeploy:", "aws:")
-"""What tags of the operator's must not begin with."""
-
-
-def _network(value: str) -> str:
-    net = IPv4Network(value, strict=False) if "/" in value else None
-    if net is None:
-        raise ValueError("no network")
-    if str(net) != value:
-        raise wrong("", f'expected the first address of the network, "{net}", got "{value}"')
-    return value
-
-
-Cidr = Annotated[str, AfterValidator(_network), Expected('an IPv4 network such as "10.42.0.0/16"')]
-
-
-FEWEST, MOST_ZONES = 2, 6
-"""Availability zones: EFS and the groups want two; the VPC is cut for six."""
-
-
-def _zones(value: object) -> int | list[str]:
-    if isinstance(value, int) and not isinstance(value, bool) and FEWEST <= value <= MOST_ZONES:
-        return value
-    if isinstance(value, list) and FEWEST <= len(value) <= MOST_ZONES:
-        zones = [zone for zone in value if isinstance(zone, str) and zone]
-        if len(set(zones)) == len(value):
-            return zones
-    raise ValueError("no zones")
-
-
-Zones = Annotated[
-    int | list[str],
-    PlainValidator(_zones, json_schema_input_type=int | list[str]),
-    Expected(f"a number of zones, {FEWEST} to {MOST_ZONES}, or a list of so many zones' names"),
-]
-SMALLEST_ROOT = 8 << 30
-"""What Debian's image itself takes."""
-SMALLEST_WORKER = 20 << 30
-"""A root disk with Docker and a notebook image of some gigabytes besides."""
-MOST_TAGS = 35
-"""Of the operator's own: AWS takes 50 on a resource, and some are ours."""
-LARGEST_DISK = 16 << 40
-"""EBS's, for gp3."""
+from hubdeploy.config.operating import Access, Images, Tls, Waits
 
 
 class Network(Section):
@@ -365,86 +272,6 @@ class LimitsSection(Section):
         1 << 40,
         describe="Most disk used on the file system; above it no server starts.",
         change=Change.LIVE,
-    )
-
-
-class Access(Section):
-    """``[access]``: who reaches what."""
-
-    web_cidrs: list[Cidr] = setting(
-        default_factory=lambda: ["0.0.0.0/0"],
-        describe="Who may open the hub's web page.",
-        change=Change.LIVE,
-    )
-    operator_cidrs: list[Cidr] = setting(
-        default_factory=list,
-        describe="Who may reach SSH; empty keeps it closed. No address is added unasked.",
-        change=Change.LIVE,
-    )
-    channel: Literal["auto", "ssm", "ssh"] = setting(
-        "auto", describe="How hubdeploy talks to machines.", change=Change.LIVE
-    )
-    ssh_key: Filled | None = setting(
-        None,
-        describe="Public key (path or text) for SSH; made and kept locally if missing.",
-        change=Change.INSTANCE,
-    )
-
-
-class Tls(Section):
-    """``[tls]``: the hub's certificate."""
-
-    kind: Literal["letsencrypt", "own", "self-signed"] = setting(
-        "letsencrypt",
-        describe="'letsencrypt', 'own' (stored by `hubdeploy secret set tls/certificate` and "
-        "`tls/key`) or 'self-signed'. Without a domain it is always self-signed.",
-        change=Change.CONVERGE,
-    )
-    email: Email | None = setting(
-        None,
-        describe="Contact for Let's Encrypt's expiry notices; needed with a domain.",
-        change=Change.CONVERGE,
-    )
-    challenge: Literal["dns", "http"] = setting(
-        "dns", describe="How Let's Encrypt checks the domain.", change=Change.CONVERGE
-    )
-    staging: bool = setting(
-        False,
-        describe="Use the CA's staging service (no rate limit, not trusted by browsers).",
-        change=Change.CONVERGE,
-    )
-
-
-class Waits(Section):
-    """``[waits]``: deadlines; every wait says what it waits for and ends at its deadline."""
-
-    aws: Span = setting(
-        600, describe="An AWS resource (NAT gateway, EFS …).", change=Change.LIVE, ge=1
-    )
-    chef_server: Span = setting(
-        1500, describe="The Chef server is ready.", change=Change.LIVE, ge=1
-    )
-    workstation: Span = setting(
-        900, describe="Cookbooks and roles published.", change=Change.LIVE, ge=1
-    )
-    leader: Span = setting(1500, describe="The leader has converged.", change=Change.LIVE, ge=1)
-    hub: Span = setting(600, describe="The hub answers.", change=Change.LIVE, ge=1)
-    delete: Span = setting(900, describe="What `down` deletes is gone.", change=Change.LIVE, ge=1)
-
-
-class Images(Section):
-    """``[images]``: machine images; by default the newest of the distribution's."""
-
-    debian: Ami | None = setting(
-        None,
-        describe="AMI of workstation, leader and workers (Debian 12). Workers are replaced as they "
-        "become empty.",
-        change=Change.INSTANCE,
-    )
-    chef_server: Ami | None = setting(
-        None,
-        describe="AMI of the Chef server (Ubuntu 22.04 for cinc and chef).",
-        change=Change.INSTANCE,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from hubdeploy.config.model import Config
@@ -86,6 +87,8 @@ class Context:
     planning: bool = False
     cancelled: threading.Event = field(default_factory=threading.Event)
     say: Callable[[str], object] = str
+    key_folder: Path | None = None
+    """Where the operator's SSH key is kept, if not where it is for deployments on AWS."""
     delete_files: str = ""
     """``down --delete-files NAME``: the file system's users' files go too."""
 

@@ -40,6 +40,7 @@ def stop(name: str, *, keep_files: bool = True) -> bool:
         _remove_containers(name, directory, spared=spared)
         _stop_engine(directory)
     (directory / "state.json").unlink(missing_ok=True)
+    shutil.rmtree(directory / "keys", ignore_errors=True)
     if not (keep_files and record.exists()):
         shutil.rmtree(directory, ignore_errors=True)
     return running is not None

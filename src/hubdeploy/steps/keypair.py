@@ -79,7 +79,8 @@ class KeyPair(Part[dict[str, Any]]):
         setting = self.config.access.ssh_key
         if setting:
             return named(setting)
-        return keys.public_key(keys.key_file(keys.state_dir(), self.names.deployment))
+        folder = self.ctx.key_folder or keys.state_dir()
+        return keys.public_key(keys.key_file(folder, self.names.deployment))
 
     def _import(self) -> None:
         try:

@@ -75,14 +75,13 @@ def _argv(
 
 def _openssh(opened: Opened, target: Machine, there: Sequence[Machine]) -> list[str]:
     from hubdeploy.cli.channels import ssh as ssh_channel
-    from hubdeploy.cli.deployment import state_dir
     from hubdeploy.operate.choose import jump
     from hubdeploy.remote.keys import pinned
 
     channel = ssh_channel(opened, there)
     hop = None if target.public_ip else jump(there)
     ids = [m.instance_id for m in (target, hop) if m is not None]
-    known = state_dir() / "keys" / f"{opened.names.deployment}.known_hosts"
+    known = opened.key_folder / "keys" / f"{opened.names.deployment}.known_hosts"
     known.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lines = pinned(ids, aws=opened.aws, names=opened.names).items()
     known.write_text("".join(f"{instance} {line}\n" for instance, line in lines), encoding="utf-8")
