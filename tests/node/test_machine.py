@@ -112,7 +112,7 @@ class Enough(Exception):
     """Ends a loop that does not end by itself."""
 
 
-def test_the_spot_notice_becomes_the_phase(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spot_notice_becomes_the_phase(site: Site) -> None:
     rounds = iter([None, None])
 
     def pause(_: float) -> None:
@@ -123,19 +123,16 @@ def test_the_spot_notice_becomes_the_phase(site: Site, monkeypatch: pytest.Monke
         notice = {"action": "terminate", "time": "2026-11-24T04:00:00Z"}
         site.metadata.paths["spot/instance-action"] = json.dumps(notice)
 
-    monkeypatch.setattr("time.sleep", pause)
     with site.machine(Role.WORKER, "i-0abc", spot=True) as cloud:
         phases.put(cloud, Phase.READY)
         with pytest.raises(Enough):
-            spot.watch(cloud)
+            spot.watch(cloud, pause=pause)
         assert phases.current(cloud) is Phase.DRAINING
     said = site.get_json(site.names.parameters.phase(Role.WORKER, "i-0abc"))
     assert said["detail"] == "spot: terminate at 2026-11-24T04:00:00Z"
 
 
-def test_the_spot_notice_is_said_again_when_the_phase_was_overwritten(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_spot_notice_is_said_again_when_the_phase_was_overwritten(site: Site) -> None:
     notice = {"action": "terminate", "time": "2026-11-24T04:00:00Z"}
     site.metadata.paths["spot/instance-action"] = json.dumps(notice)
     seen = []
@@ -148,9 +145,8 @@ def test_the_spot_notice_is_said_again_when_the_phase_was_overwritten(
             # the boot or a rejoin, which does not know of it
             phases.put(cloud, Phase.READY)
 
-        monkeypatch.setattr("time.sleep", pause)
         with pytest.raises(Enough):
-            spot.watch(cloud)
+            spot.watch(cloud, pause=pause)
     assert seen == [Phase.DRAINING, Phase.DRAINING]
 
 

@@ -163,7 +163,7 @@ c.JupyterHub.services = [
             )
         self.wait_ready()
 
-    def wait_ready(self, *, seconds: float = 60.0) -> None:
+    def wait_ready(self, *, seconds: float = 180.0) -> None:
         deadline = time.monotonic() + seconds
         while True:
             with contextlib.suppress(requests.RequestException):

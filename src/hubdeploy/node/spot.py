@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 
 from hubdeploy.config.names import Phase
 from hubdeploy.errors import HubdeployError
@@ -30,7 +31,9 @@ def notice(cloud: Cloud) -> str | None:
         return f"soon ({text[:80]})"
 
 
-def watch(cloud: Cloud, *, every: float = _EVERY) -> None:
+def watch(
+    cloud: Cloud, *, every: float = _EVERY, pause: Callable[[float], None] = time.sleep
+) -> None:
     """Ask until the notice comes, say it, and go on saying it should the phase be overwritten."""
     if not cloud.machine.identity.spot:
         log.info("not a spot instance: nothing to watch")
@@ -43,4 +46,4 @@ def watch(cloud: Cloud, *, every: float = _EVERY) -> None:
                 phases.put(cloud, Phase.DRAINING, f"spot: {coming}")
         except (MetadataError, HubdeployError) as error:
             log.warning("%s", error)
-        time.sleep(every)
+        pause(every)

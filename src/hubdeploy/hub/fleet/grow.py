@@ -43,7 +43,7 @@ def _settled(observation: Observation, policy: Policy) -> bool:
         return policy.settle <= 0
     lasted = observation.now - since
     quiet = observation.now - observation.last_arrival
-    return lasted >= 3 * policy.settle or (lasted >= policy.settle and quiet >= policy.settle)
+    return lasted >= policy.settle_most or (lasted >= policy.settle and quiet >= policy.settle)
 
 
 def grow(

@@ -162,17 +162,19 @@ class Policy:
     """How the fleet goes about it; :class:`hubdeploy.config.limits.Limits` say how far.
 
     ``slot_memory`` and ``slot_cpu`` are one usual user's reservations (headroom counts in these).
-    ``settle``: a burst is let come in for so long before capacity is asked for, and thrice that at
-    most. ``check_again``: between cordon and drain. ``down_grace``: before a machine that the swarm
-    lost is ended. ``failures_in_a_row``: after so many scale-out pauses for ``pause`` seconds, then
-    tries one machine. ``spare_slots``: free places beyond headroom that must remain when a machine
-    is ended, so that the next arrival does not start one again. ``set_aside``: seconds for which a
-    type that AWS cannot give is not asked for, while there are others.
+    ``settle``: a burst is let come in until nobody new has come for so long, but for no more than
+    ``settle_most``, before capacity is asked for. ``check_again``: between cordon and drain.
+    ``down_grace``: before a machine that the swarm lost is ended. ``failures_in_a_row``: after so
+    many scale-out pauses for ``pause`` seconds, then tries one machine. ``spare_slots``: free
+    places beyond headroom that must remain when a machine is ended, so that the next arrival does
+    not start one again. ``set_aside``: seconds for which a type that AWS cannot give is not asked
+    for, while there are others.
     """
 
     slot_memory: int = 2 << 30
     slot_cpu: int = 500_000_000
     settle: float = 5.0
+    settle_most: float = 15.0
     check_again: float = 10.0
     down_grace: float = 300.0
     failures_in_a_row: int = 3

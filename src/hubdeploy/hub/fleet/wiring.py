@@ -153,6 +153,8 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> FleetSettings:
         policy=Policy(
             slot_memory=int(told.get("slot_memory") or usual.slot_memory),
             slot_cpu=int(told.get("slot_cpu") or 0),
+            settle=float(told.get("settle") or usual.settle),
+            settle_most=float(told.get("settle_most") or usual.settle_most),
         ),
         file_system=str(told.get("file_system") or ""),
         state=Path(told.get("state") or FleetSettings.state),
