@@ -149,18 +149,3 @@ def test_every_page_is_linked_and_every_link_leads_somewhere() -> None:
             assert path.exists(), (page.name, target)
             linked.add(path)
     assert {page.resolve() for page in PAGES} - linked == {ROOT / "README.md"}
-
-
-def test_what_the_doctor_is_said_to_say_it_says() -> None:
-    """``…`` and figures stand for what varies."""
-    sources = (ROOT / "src/hubdeploy/doctor").glob("*.py")
-    words = " ".join(" ".join(path.read_text().split()) for path in sources)
-    # texts that are written in several parts
-    words = re.sub(r'" f?"', "", words)
-    page = (ROOT / "docs/operations.md").read_text()
-    table = page[page.index("| doctor says | do |") :].split("\n\n")[0]
-    said = re.findall(r"^\| `([^`]*)`", table, re.MULTILINE)
-    assert len(said) > 10
-    for text in said:
-        for part in re.split(r"…|\d+%", text):
-            assert part.strip() in words, text

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.doctor.conftest import Examine
-from tests.doctor.test_before import said
+from tests.doctor.conftest import Examine, machine, said, tell
 from tests.plugins.standing import Standing
 
 from hubdeploy.config.names import Phase, Role
@@ -18,21 +16,10 @@ from hubdeploy.pipeline.step import Severity
 from hubdeploy.sandbox.machines.shell import said as prints
 
 
-def machine(standing: Standing, label: str) -> status.Machine:
-    there = status.machines(aws=standing.aws, names=standing.names)
-    return next(m for m in there if m.label == label)
-
-
-def tell(standing: Standing, facts: Callable[[str], dict[str, Any]]) -> None:
-    """What `hubdeploy-node doctor` prints on each machine, by its role."""
-    standing.cloud.machines.shell.commands["hubdeploy-node"] = lambda spec, _: prints(
-        json.dumps(facts(spec.tags["hubdeploy:role"]))
-    )
-
-
 def test_a_healthy_deployment_has_no_error(standing: Standing, examine: Examine) -> None:
     for name in ("drift", "machines.phase", "machines.ec2", "machines.agent", "workers.group",
-                 "backups", "versions", "efs", "hub.health", "chef.nodes"):  # fmt: skip
+                 "backups", "versions", "efs", "hub.health", "hub.certificate", "chef.nodes",
+                 "leftovers", "hub.url", "domain.answer", "access.address"):  # fmt: skip
         report = examine(standing, name)
         assert report.severity is Severity.OK, (name, said(report))
 
@@ -92,29 +79,6 @@ def test_a_launch_that_fails_shows_awss_reason(standing: Standing, examine: Exam
     )
     standing.cloud.wait(lambda: examine(standing, "workers.group").findings, timeout=15)
     assert "could not be launched" in said(examine(standing, "workers.group"))
-
-
-def test_a_missing_mount_target_is_an_error(standing: Standing, examine: Examine) -> None:
-    systems = standing.aws.pages("efs", "describe_file_systems", "FileSystems")
-    target = standing.aws.call(
-        "efs", "describe_mount_targets", FileSystemId=systems[0]["FileSystemId"]
-    )["MountTargets"][0]
-    standing.aws.call("efs", "delete_mount_target", MountTargetId=target["MountTargetId"])
-    assert "has no mount target" in said(examine(standing, "efs"))
-
-
-def test_cookbooks_that_the_workstation_has_not_published_are_seen(
-    standing: Standing, examine: Examine
-) -> None:
-    standing.aws.call(
-        "ssm",
-        "put_parameter",
-        Name=standing.names.parameters.workstation_state,
-        Value=json.dumps({"cookbooks": "old", "settings": "old"}),
-        Type="String",
-        Overwrite=True,
-    )
-    assert "not published the newest cookbooks" in said(examine(standing, "versions"))
 
 
 def server(state: str, error: str) -> dict[str, Any]:
@@ -181,7 +145,7 @@ def test_a_worker_that_stays_drained_and_one_that_never_joined_are_seen(
         ),
         ("hub.health", {"hub": {"ok": False, "status": "503"}}, "the hub does not answer: 503"),
         (
-            "hub.health",
+            "hub.certificate",
             {"certificate": {"not_after": (datetime.now(UTC) + timedelta(days=3)).isoformat()}},
             "the certificate ends on",
         ),
@@ -204,7 +168,7 @@ def test_a_worker_that_stays_drained_and_one_that_never_joined_are_seen(
         ),
         ("hub.health", {"proxy": {"ok": False, "status": "refused"}}, "the proxy does not answer"),
         (
-            "hub.health",
+            "hub.certificate",
             {"certificate": {"kind": "acme", "why": "dns", "issuer": "Elsewhere"}},
             "is acme, configured is self-signed: dns (issuer: Elsewhere)",
         ),
@@ -222,53 +186,3 @@ def test_what_a_machine_says_of_itself_is_judged(
 ) -> None:
     tell(standing, lambda role: facts if role == Role.LEADER else {})
     assert expected in said(examine(standing, name))
-
-
-def test_a_node_whose_instance_is_gone_is_removed_by_fix(
-    standing: Standing, examine: Examine
-) -> None:
-    there = [
-        {"id": "n1", "role": "worker", "hostname": "ghost", "instance": "i-gone", "state": "down"}
-    ]
-    tell(standing, lambda role: {"nodes": there} if role == Role.LEADER else {})
-    removed: list[str] = []
-
-    def docker(_: object, words: list[str]) -> Any:
-        removed.append(" ".join(words))
-        there.clear()
-        return prints("")
-
-    standing.cloud.machines.shell.commands["docker"] = docker
-    assert "ghost (down) has no instance" in said(examine(standing, "swarm.nodes"))
-    report = examine(standing, "swarm.nodes", fix=True)
-    assert report.repaired == "1 nodes removed from the swarm"
-    assert any("node rm --force n1" in words for words in removed)
-    assert "ghost" not in said(report)
-
-
-def test_a_machine_that_chef_does_not_know_and_one_that_is_gone_are_seen_and_mended(
-    standing: Standing, examine: Examine
-) -> None:
-    now = datetime.now(UTC).timestamp()
-    leader, worker = machine(standing, "leader"), machine(standing, "worker/1")
-    nodes = [
-        {"name": "demo-leader", "instance": leader.instance_id, "checked_in": now},
-        {"name": "demo-worker", "instance": worker.instance_id, "checked_in": now - 86400},
-        {"name": "demo-worker-i-gone", "instance": "i-gone", "checked_in": now},
-    ]
-    forgotten: list[str] = []
-
-    def agent(_: object, words: list[str]) -> Any:
-        if words[:2] == ["workstation", "forget"]:
-            forgotten.append(words[2])
-            nodes[:] = [node for node in nodes if node["name"] != words[2]]
-        return prints(json.dumps(nodes))
-
-    standing.cloud.machines.shell.commands["hubdeploy-node"] = agent
-    found = said(examine(standing, "chef.nodes"))
-    assert "worker/2 is no node of the Chef server" in found
-    assert "worker/1 last checked in 24 h ago" in found
-    assert "node demo-worker-i-gone has no machine" in found
-    report = examine(standing, "chef.nodes", fix=True)
-    assert forgotten == ["demo-worker-i-gone"]
-    assert "has no machine" not in said(report)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.doctor.conftest import Examine
+from tests.doctor.conftest import Examine, said
 from tests.plugins.standing import TEXT, Standing
 
 from hubdeploy.doctor.outside import split
@@ -16,11 +16,6 @@ from hubdeploy.pipeline.step import Severity
 
 Make = Callable[[str], Standing]
 BASE = 'name = "demo"\nregion = "eu-central-1"\n'
-
-
-def said(report: object) -> str:
-    findings = getattr(report, "findings", [])
-    return " | ".join(f.message for f in findings)
 
 
 def test_all_is_well_with_the_shipped_defaults(configured: Make, examine: Examine) -> None:
@@ -50,6 +45,11 @@ def test_all_is_well_with_the_shipped_defaults(configured: Make, examine: Examin
             "config.secrets",
             "hub/oauth-client-secret is not set",
         ),
+        (
+            '[hub.authenticator]\nkind = "shared-password"\n',
+            "config.secrets",
+            "hub/shared-password is not set",
+        ),
         ('[tls]\nkind = "own"\n', "config.secrets", "tls/certificate is not set"),
         ('[leader]\ninstance_type = "t9.huge"\n', "aws.types", "t9.huge is not offered"),
         (
@@ -73,43 +73,6 @@ def test_a_secret_once_set_is_no_finding(configured: Make, examine: Examine) -> 
     made = configured(BASE + '[hub.authenticator]\nkind = "github"\nclient_id = "x"\n')
     secrets.store("hub/oauth-client-secret", "x", aws=made.aws, names=made.names)
     assert examine(made, "config.secrets").severity is Severity.OK
-
-
-def test_a_quota_too_small_says_how_to_ask_for_more(configured: Make, examine: Examine) -> None:
-    made = configured(BASE)
-    made.cloud.settings.quotas["L-1216C47A"] = 8
-    report = examine(made, "aws.quotas")
-    assert "0 of 8 are used" in said(report)
-    assert "request-service-quota-increase" in report.findings[0].hint
-
-
-def test_an_overlapping_vpc_is_named(configured: Make, examine: Examine) -> None:
-    made = configured(BASE)
-    vpc = made.aws.call("ec2", "create_vpc", CidrBlock="10.42.0.0/16")["Vpc"]["VpcId"]
-    assert vpc in said(examine(made, "aws.network"))
-
-
-def test_a_group_of_our_name_that_is_not_ours_is_named(configured: Make, examine: Examine) -> None:
-    made = configured(BASE)
-    image = made.aws.call(
-        "ssm", "get_parameters", Names=["/aws/service/debian/release/12/latest/amd64"]
-    )["Parameters"][0]["Value"]
-    made.aws.call(
-        "ec2",
-        "create_launch_template",
-        LaunchTemplateName="theirs",
-        LaunchTemplateData={"ImageId": image, "InstanceType": "t3.micro"},
-    )
-    made.aws.call(
-        "autoscaling",
-        "create_auto_scaling_group",
-        AutoScalingGroupName=made.names.workers_group("m6i.xlarge"),
-        LaunchTemplate={"LaunchTemplateName": "theirs"},
-        MinSize=0,
-        MaxSize=0,
-        AvailabilityZones=["eu-central-1a"],
-    )
-    assert "is not this deployment's" in said(examine(made, "aws.name"))
 
 
 @pytest.fixture

@@ -167,8 +167,10 @@ def cloud(
     server.calls.clear()
     machines.plan = Plan()
     machines.shell.ran.clear()
+    commands = dict(machines.shell.commands)
     account = CloudAccount(server, machines, endpoint_url)
     yield account
+    machines.shell.commands = commands
     machines.forget(account.account)
     server.forget(account.account)
 

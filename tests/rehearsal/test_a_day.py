@@ -192,10 +192,13 @@ def test_up_again_changes_nothing(stage: Stage) -> None:
 
 
 def test_the_doctor_finds_nothing_wrong(stage: Stage) -> None:
-    ran = stage.run("doctor", "--json", check=False)
+    ran = stage.run("doctor", "--spawn", "--json", check=False)
     found = json.loads(ran.stdout)
     wrong = [c for c in found["checks"] if c["severity"] == "error" and c["name"] != "config.login"]
     assert not wrong
+    (spawn,) = [c for c in found["checks"] if c["name"] == "spawn"]
+    steps = [step.split()[0] for step in spawn["findings"][0]["message"].split(", ")]
+    assert steps == ["hub", "start", "lab", "cell", "file", "stop"]
 
 
 def test_logs_and_commands_reach_every_machine(stage: Stage) -> None:

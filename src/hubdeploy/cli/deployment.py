@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hubdeploy.aws.session import Aws
     from hubdeploy.config.model import Config
     from hubdeploy.config.names import Names
+    from hubdeploy.errors import AwsError
     from hubdeploy.pipeline.step import Context
     from hubdeploy.sandbox.known import Sandbox
 
@@ -26,7 +27,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A configuration with the account it is for. ``sandbox`` is None on AWS."""
+    """A configuration with the account it is for. ``sandbox`` is None on AWS.
+
+    ``refused``: AWS did not say who calls, so that ``names.account`` is empty.
+    """
 
     path: Path
     configured: Config
@@ -37,6 +41,7 @@ class Opened:
     names: Names
     sandbox: Sandbox | None
     log_file: Path
+    refused: AwsError | None = None
 
     @property
     def key_folder(self) -> Path:
@@ -97,17 +102,20 @@ def open_deployment(
     region: str | None = None,
     machines: str | None = None,
     start: bool = False,
+    anonymous: bool = False,
     say: Callable[[str], object] = str,
     logged: bool = True,
 ) -> Opened:
     """Read the configuration and find the account (or the sandbox, which ``start`` begins).
 
+    ``anonymous``: without credentials that AWS takes there is something to do as well.
     Every AWS call from here on goes to the run's log file, secrets masked; where nothing is
     ``logged``, there is none.
     """
     from hubdeploy.aws.session import Aws
     from hubdeploy.config.load import load
     from hubdeploy.config.names import Names
+    from hubdeploy.errors import AwsError
 
     if machines is not None and not sandbox:
         raise ConfigError("--machines goes with --sandbox", hint="on AWS they are instances")
@@ -128,7 +136,11 @@ def open_deployment(
     configured = config
     if not sandbox:
         aws = Aws(region=config.region, profile=profile)
-        _refuse_sandbox(aws)
+        try:
+            _refuse_sandbox(aws)
+        except AwsError:
+            if not anonymous:
+                raise
         running = None
     else:
         from hubdeploy.sandbox import known, launch
@@ -151,15 +163,22 @@ def open_deployment(
             endpoint_url=running.endpoint_url,
             credentials=running.credentials,
         )
-    names = Names(deployment=config.name, region=config.region, account=aws.account)
+    refused, account = None, ""
+    try:
+        account = aws.account
+    except AwsError as error:
+        if not anonymous:
+            raise
+        refused = error
     return Opened(
         path=path,
         configured=configured,
         config=config,
         aws=aws,
-        names=names,
+        names=Names(deployment=config.name, region=config.region, account=account),
         sandbox=running,
         log_file=log_file,
+        refused=refused,
     )
 
 

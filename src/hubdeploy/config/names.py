@@ -293,6 +293,13 @@ class Parameters:
         set, and those that the hub's database knows."""
         return name.startswith((self.hub_secret(""), self.tls_secret("")))
 
+    def is_ours(self, name: str) -> bool:
+        """Whether hubdeploy writes parameters of this name."""
+        kinds = ("phase/", "chef/", "workstation/", "swarm/", "hub/", "tls/", "ssh/")
+        return name in (self.release, self.lock, self.limits) or name.startswith(
+            tuple(f"{self.root}/{kind}" for kind in kinds)
+        )
+
     def ssh_host_key(self, instance_id: str) -> str:
         """Public host key line (``ssh-ed25519 AAAA…``), published by the machine itself."""
         return f"{self.root}/ssh/host-key/{instance_id}"

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from hubdeploy.doctor import account, chefnodes, configuration, inside, outside, spawn, standing
+from hubdeploy.doctor import (
+    account,
+    capacity,
+    chefnodes,
+    chefpackages,
+    configuration,
+    files,
+    hubhealth,
+    inside,
+    leftovers,
+    outside,
+    reach,
+    spawn,
+    standing,
+    taken,
+)
 from hubdeploy.doctor.check import Check, Stage
 
 
@@ -11,15 +26,32 @@ def all_checks() -> list[type[Check]]:
     return [
         *configuration.CHECKS,
         *account.CHECKS,
+        *capacity.CHECKS,
+        *taken.CHECKS,
         *outside.CHECKS,
+        *chefpackages.CHECKS,
+        *leftovers.CHECKS,
         *standing.CHECKS,
+        *files.CHECKS,
         *inside.CHECKS,
+        *hubhealth.CHECKS,
+        *reach.CHECKS,
         *chefnodes.CHECKS,
         *spawn.CHECKS,
     ]
 
 
-def for_stage(checks: list[type[Check]], *, standing: bool) -> list[type[Check]]:
-    """Those that make sense with (``standing``) or without a deployment."""
+def for_stage(
+    checks: list[type[Check]], *, standing: bool, offline: bool = False
+) -> list[type[Check]]:
+    """Those that make sense with (``standing``) or without a deployment.
+
+    ``offline``: those that have something to say without credentials, and the one that says that
+    they are missing, so that no choice of checks passes for healthy.
+    """
     other = Stage.BEFORE if standing else Stage.AFTER
-    return [check for check in checks if check.stage is not other]
+    fitting = [check for check in checks if check.stage is not other]
+    if not offline:
+        return fitting
+    spoken = [check for check in fitting if check.offline]
+    return spoken if account.Credentials in spoken else [*spoken, account.Credentials]

@@ -40,6 +40,11 @@ class Check(ABC):
     title: ClassVar[str]
     stage: ClassVar[Stage]
     deadline: ClassVar[float] = 20.0
+    """Seconds."""
+    mending: ClassVar[float] = 60.0
+    """Seconds more for the repair and the second look."""
+    offline: ClassVar[bool] = False
+    """Has something to say without credentials too."""
 
     def __init__(self, ctx: DoctorContext) -> None:
         self.ctx = ctx
@@ -119,6 +124,10 @@ def run(
     """
     began = time.monotonic()
     answers: list[SimpleQueue[Report]] = [SimpleQueue() for _ in checks]
+
+    def deadline(check: Check) -> float:
+        return check.deadline + (check.mending if fix and repairable(check) else 0.0)
+
     for check, answer in zip(checks, answers, strict=True):
         threading.Thread(
             target=lambda check=check, answer=answer: answer.put(_examine(check, fix)),
@@ -128,12 +137,12 @@ def run(
     reports: list[Report] = []
     for check, answer in zip(checks, answers, strict=True):
         try:
-            report = answer.get(timeout=max(0.0, began + check.deadline - time.monotonic()))
+            report = answer.get(timeout=max(0.0, began + deadline(check) - time.monotonic()))
         except Empty:
-            report = Report(name=check.name, title=check.title, seconds=check.deadline, late=True)
+            report = Report(name=check.name, title=check.title, seconds=deadline(check), late=True)
             report.findings.append(
                 check.warning(
-                    f"did not finish within {check.deadline:.0f} s",
+                    f"did not finish within {deadline(check):.0f} s",
                     hint=f"try it alone: hubdeploy doctor --only {check.name}",
                 )
             )
@@ -142,11 +151,14 @@ def run(
     return reports
 
 
+def repairable(check: Check) -> bool:
+    """Whether ``--fix`` can do anything about what the check finds."""
+    return type(check).repair is not Check.repair
+
+
 def _examine(check: Check, fix: bool) -> Report:
     began = time.monotonic()
-    report = Report(
-        name=check.name, title=check.title, repairable=type(check).repair is not Check.repair
-    )
+    report = Report(name=check.name, title=check.title, repairable=repairable(check))
     report.findings = _findings(check)
     if fix and report.findings and report.repairable:
         try:

@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 
 from hubdeploy.config.names import Role
 from hubdeploy.doctor.check import Check, Stage
+from hubdeploy.operate.status import Machine
 from hubdeploy.pipeline.step import Finding
 from hubdeploy.remote.ssm import one
 
 AGENT = "/opt/hubdeploy/venv/bin/hubdeploy-node workstation"
+REGISTER = "/opt/hubdeploy/venv/bin/hubdeploy-node register"
 MISSED = 3
 """Converges that a node may miss before it is said."""
 
@@ -24,21 +26,18 @@ class ChefNodes(Check):
     name = "chef.nodes"
     title = "Chef knows the machines, and only these"
     stage: ClassVar[Stage] = Stage.AFTER
+    mending = 180.0
 
     def find(self) -> Iterable[Finding]:
         known = {node["instance"]: node for node in self._nodes()}
-        machines = {
-            m.instance_id: m
-            for m in self.ctx.machines()
-            if m.role in (Role.LEADER, Role.WORKER) and m.phase == "ready"
-        }
+        machines = {m.instance_id: m for m in self._ready()}
         every = self.ctx.config.chef.converge_every
         for instance, machine in machines.items():
             node = known.get(instance)
             if node is None:
                 yield self.error(
                     f"{machine.label} is no node of the Chef server",
-                    hint=f"hubdeploy run --on {machine.label} 'hubdeploy-node register'",
+                    hint="--fix registers it",
                     subject=machine.label,
                 )
             elif node.get("checked_in"):
@@ -53,12 +52,29 @@ class ChefNodes(Check):
             yield self.warning(f"node {node['name']} has no machine", hint="--fix removes it")
 
     def repair(self) -> str:
-        """Forget the nodes whose machine is gone."""
+        """Forget the nodes whose machine is gone, register the machines that are no node."""
         gone = [str(node["name"]) for node in self._stale()]
         for name in gone:
             self._ask(f"{AGENT} forget {shlex.quote(name)}")
+        missing = self._missing()
+        for machine in missing:
+            one(self.ctx.channel.run([machine.target], REGISTER, deadline=120))
         self.ctx.inventory.forget("chef nodes")
-        return f"{len(gone)} nodes forgotten" if gone else "nothing that is safe to remove"
+        done = [f"{len(gone)} nodes forgotten"] if gone else []
+        done += [f"{machine.label} registered" for machine in missing]
+        return ", ".join(done) or "nothing that is safe to do"
+
+    def _missing(self) -> list[Machine]:
+        """Machines that should be nodes and are none."""
+        known = {node["instance"] for node in self._nodes()}
+        return [m for m in self._ready() if m.instance_id not in known]
+
+    def _ready(self) -> list[Machine]:
+        return [
+            m
+            for m in self.ctx.machines()
+            if m.role in (Role.LEADER, Role.WORKER) and m.phase == "ready"
+        ]
 
     def _stale(self) -> list[dict[str, Any]]:
         alive = {m.instance_id for m in self.ctx.status.machines}

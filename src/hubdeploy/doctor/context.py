@@ -17,7 +17,7 @@ from hubdeploy.operate.status import Machine, Status, read
 from hubdeploy.remote.channel import Channel
 
 if TYPE_CHECKING:
-    from hubdeploy.pipeline.step import Finding
+    from hubdeploy.pipeline.step import Context, Finding
 
 FACTS = "/opt/hubdeploy/venv/bin/hubdeploy-node doctor"
 """Prints one JSON object of facts about the machine, see :mod:`hubdeploy.node`."""
@@ -25,10 +25,11 @@ FACTS = "/opt/hubdeploy/venv/bin/hubdeploy-node doctor"
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceSize:
-    """Memory in bytes, and vCPUs."""
+    """Memory in bytes, vCPUs, and the architectures of images that it can run."""
 
     memory: int
     vcpus: int
+    architectures: tuple[str, ...]
 
 
 @dataclass(kw_only=True)
@@ -40,8 +41,14 @@ class DoctorContext:
     aws: Aws
     channel: Channel
     sandbox: bool = False
+    offline: bool = False
+    """AWS takes no credentials of ours: what it would tell is not known."""
     resolver: tuple[str, int] | None = None
     """Address and port of the DNS server to ask, if not the system's."""
+    publisher: str = ""
+    """Where Chef's packages are asked for, if not at their publisher's."""
+    address_service: str = "https://checkip.amazonaws.com"
+    """Answers with the caller's public address, as text."""
 
     @cached_property
     def inventory(self) -> Inventory:
@@ -67,14 +74,28 @@ class DoctorContext:
                 item["InstanceType"]: InstanceSize(
                     memory=item["MemoryInfo"]["SizeInMiB"] << 20,
                     vcpus=item["VCpuInfo"]["DefaultVCpus"],
+                    architectures=tuple(item["ProcessorInfo"]["SupportedArchitectures"]),
                 )
                 for item in found
             }
 
         return self.inventory.once(f"types {wanted}", ask)
 
+    @property
+    def has_trusted_certificate(self) -> bool:
+        """Whether the hub's certificate is to be one that everybody trusts."""
+        tls = self.config.tls
+        return self.config.domain is not None and tls.kind != "self-signed" and not tls.staging
+
     def name_servers(self, domain: str) -> set[str]:
         """The name servers of a domain as this machine's resolver sees them, or none."""
+        return {name.rstrip(".").lower() for name in self._resolve(domain, "NS")}
+
+    def addresses(self, host: str) -> set[str]:
+        """The IPv4 addresses of a name as this machine's resolver sees them, or none."""
+        return self._resolve(host, "A")
+
+    def _resolve(self, name: str, kind: str) -> set[str]:
         import dns.exception
         import dns.resolver
 
@@ -82,10 +103,9 @@ class DoctorContext:
         if self.resolver is not None:
             resolver.nameservers, resolver.port = [self.resolver[0]], self.resolver[1]
         try:
-            answer = resolver.resolve(domain, "NS", lifetime=8)
+            return {item.to_text() for item in resolver.resolve(name, kind, lifetime=8)}
         except dns.exception.DNSException:
             return set()
-        return {str(item.target).rstrip(".").lower() for item in answer}
 
     def machines(self, role: str | None = None) -> list[Machine]:
         """Those that run, of one role or all."""
@@ -113,20 +133,28 @@ class DoctorContext:
             raise RemoteError("no leader is running", hint="`hubdeploy up` makes one")
         return one(self.channel.run(targets[:1], command, deadline=deadline)).stdout
 
-    def health(self) -> list[Finding]:
-        """What the pipeline's steps say of their parts."""
-        from hubdeploy.pipeline import runner
-        from hubdeploy.pipeline.step import Context
-        from hubdeploy.steps import all_steps
+    def planning(self) -> Context:
+        """For the pipeline's steps: they read, and carry nothing out."""
+        return self.steps(planning=True)
 
-        ctx = Context(
+    def steps(self, *, planning: bool) -> Context:
+        """What the steps of one run share; nothing is remembered from an earlier look."""
+        from hubdeploy.pipeline.step import Context
+
+        return Context(
             config=self.config,
             names=self.names,
             aws=self.aws,
             inventory=Inventory(aws=self.aws, names=self.names),
-            planning=True,
+            planning=planning,
         )
-        return runner.health(all_steps(ctx))
+
+    def health(self) -> list[Finding]:
+        """What the pipeline's steps say of their parts."""
+        from hubdeploy.pipeline import runner
+        from hubdeploy.steps import all_steps
+
+        return runner.health(all_steps(self.planning()))
 
     def _ask(self) -> dict[str, dict[str, Any]]:
         targets = [m.target for m in self.machines()]

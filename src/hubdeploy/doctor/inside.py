@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from hubdeploy.config.names import EFS_DIR, STATE_DIR, Role
 from hubdeploy.doctor.check import Check, Stage
 from hubdeploy.pipeline.step import Finding
+from hubdeploy.remote.ssm import one
 
 DISK_WARNING, DISK_ERROR = 0.85, 0.95
 MEMORY_WARNING = 0.05
 """Share of memory that should be available."""
 CONVERGED_WITHIN = 3
 """Converges that may be missed before it is said."""
-CERTIFICATE_WARNING, CERTIFICATE_ERROR = timedelta(days=20), timedelta(days=5)
-"""Let's Encrypt renews at 30 days before the end: at 20 something is wrong."""
 
 
 class Facts(Check):
@@ -113,6 +113,25 @@ class Units(Check):
                         subject=label,
                     )
 
+    def repair(self) -> str:
+        """Start again what failed; what was stopped on purpose stays so."""
+        machines = {machine.label: machine.target for machine in self.ctx.machines()}
+        begun: list[str] = []
+        for label, facts in self.ctx.facts.items():
+            failed = [unit for unit, state in facts.get("units", {}).items() if state == "failed"]
+            if failed and label in machines:
+                words = shlex.join(failed)
+                one(
+                    self.ctx.channel.run(
+                        [machines[label]],
+                        f"systemctl reset-failed {words}; systemctl restart {words}",
+                        deadline=60,
+                    )
+                )
+                begun += [f"{label}: {unit}" for unit in failed]
+        self.ctx.forget_facts()
+        return f"started again: {', '.join(begun)}" if begun else "nothing: none has failed"
+
 
 class Converges(Check):
     """The last converge of every machine succeeded and is not long ago."""
@@ -133,7 +152,7 @@ class Converges(Check):
                     hint=f"hubdeploy logs converge --on {label}",
                     subject=label,
                 )
-            at = _time(last.get("at"))
+            at = moment(last.get("at"))
             if at and datetime.now(UTC) - at > CONVERGED_WITHIN * every + timedelta(minutes=10):
                 yield self.warning(
                     f"{label}: last converged at {at:%Y-%m-%d %H:%M}",
@@ -242,52 +261,8 @@ class Servers(Check):
                 )
 
 
-class Hub(Check):
-    """Hub, proxy and certificate."""
-
-    name = "hub.health"
-    title = "The hub answers, its certificate is good"
-    stage: ClassVar[Stage] = Stage.AFTER
-
-    def find(self) -> Iterable[Finding]:
-        leader = self.ctx.facts.get(Role.LEADER)
-        if leader is None:
-            yield self.error(
-                "the leader does not tell how it is", hint="hubdeploy doctor --only machines"
-            )
-            return
-        for part in ("hub", "proxy"):
-            state = leader.get(part)
-            if state is not None and not state.get("ok"):
-                yield self.error(
-                    f"the {part} does not answer: {state.get('status', '')}",
-                    hint=f"hubdeploy logs {part}",
-                )
-        yield from self._certificate(leader.get("certificate"))
-
-    def _certificate(self, certificate: dict[str, Any] | None) -> Iterable[Finding]:
-        if not certificate:
-            return
-        ends = _time(certificate.get("not_after"))
-        if ends is not None:
-            left = ends - datetime.now(UTC)
-            if left < CERTIFICATE_WARNING:
-                make = self.error if left < CERTIFICATE_ERROR else self.warning
-                yield make(
-                    f"the certificate ends on {ends:%Y-%m-%d}",
-                    hint="hubdeploy run --on leader 'hubdeploy-node tls ensure --renew'",
-                )
-        wanted = self.ctx.config.tls.kind if self.ctx.config.domain else "self-signed"
-        if certificate.get("kind") not in (None, wanted):
-            yield self.warning(
-                f"the certificate is {certificate.get('kind')}, configured is {wanted}"
-                + (f": {certificate['why']}" if certificate.get("why") else "")
-                + (f" (issuer: {certificate['issuer']})" if certificate.get("issuer") else ""),
-                hint="hubdeploy logs converge --on leader",
-            )
-
-
-def _time(text: object) -> datetime | None:
+def moment(text: object) -> datetime | None:
+    """ISO 8601, in UTC unless it says otherwise; None for anything else."""
     try:
         at = datetime.fromisoformat(str(text))
     except ValueError:
@@ -295,4 +270,4 @@ def _time(text: object) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-CHECKS: tuple[type[Check], ...] = (Facts, Disks, Mounts, Units, Converges, Swarm, Servers, Hub)
+CHECKS: tuple[type[Check], ...] = (Facts, Disks, Mounts, Units, Converges, Swarm, Servers)

@@ -34,12 +34,11 @@ class Spawn(Check):
             )
             return
         parts = urlsplit(url)
-        trusted = self.ctx.config.domain is not None and self.ctx.config.tls.kind != "self-signed"
         with HubClient(
             url=f"{parts.scheme}://{parts.netloc}",
             user=DOCTOR_USER,
             token=token,
-            verify=trusted and not self.ctx.config.tls.staging,
+            verify=self.ctx.has_trusted_certificate,
         ) as client:
             found = walk(client, seconds=self.deadline - SPARE)
         took = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in found.steps.items())

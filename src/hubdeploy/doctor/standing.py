@@ -1,4 +1,4 @@
-"""Checks of what stands, as AWS sees it: drift, machines, agents, files, backups, versions."""
+"""Checks of what stands, as AWS sees it: drift, machines, agents, backups, versions."""
 
 from __future__ import annotations
 
@@ -214,7 +214,8 @@ class Versions(Check):
             return
         if release.get("version") != __version__:
             yield self.warning(
-                f"this is hubdeploy {__version__}, the machines run {release.get('version')}",
+                f"this is hubdeploy {__version__}, the machines are to run "
+                f"{release.get('version')}",
                 hint="`hubdeploy up` brings them to this version",
             )
         for part in ("cookbooks", "settings"):
@@ -223,45 +224,27 @@ class Versions(Check):
                     f"the workstation has not published the newest {part}",
                     hint="hubdeploy logs workstation",
                 )
+        yield from self._machines(release)
 
-
-class FileSystem(Check):
-    """The file system is available, with a mount target in every zone."""
-
-    name = "efs"
-    title = "The file system can be mounted"
-    stage: ClassVar[Stage] = Stage.AFTER
-
-    def find(self) -> Iterable[Finding]:
-        from hubdeploy.aws.inventory import tags_of
-        from hubdeploy.config.names import TAG_DEPLOYMENT
-
-        systems = [
-            system
-            for system in self.ctx.aws.pages("efs", "describe_file_systems", "FileSystems")
-            if tags_of(system).get(TAG_DEPLOYMENT) == self.ctx.names.deployment
-            or system["FileSystemId"] == self.ctx.config.storage.file_system
-        ]
-        if not systems:
-            yield self.error("there is no file system", hint="`hubdeploy up` makes it")
-        for system in systems:
-            name = system["FileSystemId"]
-            if system["LifeCycleState"] != "available":
-                yield self.error(f"{name} is {system['LifeCycleState']}", subject=name)
-            targets = self.ctx.aws.call("efs", "describe_mount_targets", FileSystemId=name)
-            zones = {t["AvailabilityZoneName"] for t in targets["MountTargets"]}
-            for zone in sorted({m.zone for m in self.ctx.machines()} - zones):
-                yield self.error(
-                    f"{name} has no mount target in {zone}, where machines run",
-                    hint="`hubdeploy up` makes it",
-                    subject=name,
+    def _machines(self, release: dict[str, Any]) -> Iterable[Finding]:
+        """Each machine against the release; machines name digests in full or by their first
+        digits."""
+        for label, facts in self.ctx.facts.items():
+            behind = [
+                part
+                for part, digest in (facts.get("release") or {}).items()
+                if digest and not str(release.get(part, {}).get("sha256", "")).startswith(digest)
+            ]
+            version = facts.get("version", release.get("version"))
+            if behind or version != release.get("version"):
+                yield self.warning(
+                    f"{label} runs hubdeploy {version}"
+                    + (f", and not the newest {', '.join(sorted(behind))}" if behind else "")
+                    + f"; the release is {release.get('version')}",
+                    hint="at its next converge, or now: hubdeploy run --on "
+                    f"{label} 'hubdeploy-node converge'",
+                    subject=label,
                 )
-            for target in targets["MountTargets"]:
-                if target["LifeCycleState"] != "available":
-                    yield self.error(
-                        f"mount target {target['MountTargetId']} is {target['LifeCycleState']}",
-                        subject=name,
-                    )
 
 
 CHECKS: tuple[type[Check], ...] = (
@@ -272,5 +255,4 @@ CHECKS: tuple[type[Check], ...] = (
     Group,
     Backups,
     Versions,
-    FileSystem,
 )

@@ -50,10 +50,20 @@ class Package:
         return CINC if self.product.startswith("cinc") else CHEF
 
 
+def server_product(distribution: str) -> str:
+    """The publisher's name of the Chef server; empty for goiardi, which is Debian's."""
+    return {"cinc": "cinc-server", "chef": "chef-server"}.get(distribution, "")
+
+
+def client_product(distribution: str) -> str:
+    """The publisher's name of the Chef client; with goiardi it is the free one."""
+    return "chef" if distribution == "chef" else "cinc"
+
+
 def server(settings: Settings) -> Package:
-    """The Chef server's package; not for goiardi, which is Debian's."""
+    """The Chef server's package; not for goiardi."""
     return Package(
-        product="cinc-server" if settings["chef_distribution"] == "cinc" else "chef-server",
+        product=server_product(settings["chef_distribution"]),
         version=settings["chef_server_version"],
         sha256=settings["chef_server_sha256"],
         licence=settings["chef_licence_id"],
@@ -61,9 +71,9 @@ def server(settings: Settings) -> Package:
 
 
 def client(settings: Settings) -> Package:
-    """The Chef client's package; with goiardi it is the free one."""
+    """The Chef client's package."""
     return Package(
-        product="chef" if settings["chef_distribution"] == "chef" else "cinc",
+        product=client_product(settings["chef_distribution"]),
         version=settings["client_version"],
         sha256=settings["client_sha256"],
         licence=settings["chef_licence_id"],
@@ -108,12 +118,8 @@ def _http(url: str, *, accept: str = "*/*") -> bytes:
     return body
 
 
-def offer(package: Package, where: Platform, *, publisher: str = "") -> Offer:
-    """Ask the publisher, patiently.
-
-    Raises:
-        HubdeployError: no such package, or no answer.
-    """
+def metadata_url(package: Package, where: Platform, *, publisher: str = "") -> str:
+    """Where the publisher says what it has; holds the licence, so that it is not shown."""
     query = {
         "p": where.name,
         "pv": where.version,
@@ -121,7 +127,16 @@ def offer(package: Package, where: Platform, *, publisher: str = "") -> Offer:
         "v": package.version,
     } | ({"license_id": package.licence} if package.licence else {})
     base = publisher or package.publisher
-    url = f"{base}/{package.product}/metadata?{urllib.parse.urlencode(query)}"
+    return f"{base}/{package.product}/metadata?{urllib.parse.urlencode(query)}"
+
+
+def offer(package: Package, where: Platform, *, publisher: str = "") -> Offer:
+    """Ask the publisher, patiently.
+
+    Raises:
+        HubdeployError: no such package, or no answer.
+    """
+    url = metadata_url(package, where, publisher=publisher)
     try:
         said = patiently(
             lambda: json.loads(_http(url, accept="application/json")),

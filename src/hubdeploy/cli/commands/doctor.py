@@ -11,7 +11,9 @@ from hubdeploy.cli import completing, help, options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hubdeploy.cli.deployment import Opened
     from hubdeploy.doctor.check import Report
+    from hubdeploy.operate.status import Status
 
 EXAMPLE = "hubdeploy doctor --fix"
 
@@ -52,7 +54,7 @@ def doctor(
     from hubdeploy.doctor import all_checks, for_stage
     from hubdeploy.doctor.check import chosen, run
     from hubdeploy.doctor.context import DoctorContext
-    from hubdeploy.operate.status import read
+    from hubdeploy.errors import HubdeployError
     from hubdeploy.pipeline.step import Severity
 
     checks = chosen(all_checks(), only=only or (), skip=skip or ())
@@ -60,19 +62,28 @@ def doctor(
         for check in checks:
             plain(f"{check.name:24} {check.title}")
         return
-    opened = open_deployment(path=config, sandbox=sandbox, profile=profile, region=region)
-    now = read(aws=opened.aws, names=opened.names)
+    opened = open_deployment(
+        path=config, sandbox=sandbox, profile=profile, region=region, anonymous=True
+    )
+    offline = opened.refused is not None
+    now = _standing(opened)
     checks = [
         check
-        for check in for_stage(checks, standing=now.exists)
-        if spawn or not check.name.startswith("spawn")
+        for check in for_stage(checks, standing=now is not None, offline=offline)
+        if spawn or "spawn" in (only or ()) or check.name != "spawn"
     ]
+    if not checks:
+        raise HubdeployError(
+            f"nothing to check: {opened.config.name} does not stand",
+            hint="hubdeploy up, or leave --only and --skip out",
+        )
     ctx = DoctorContext(
         config=opened.config,
         names=opened.names,
         aws=opened.aws,
-        channel=channel(opened, now.machines, via=via),
+        channel=channel(opened, now.machines if now else [], via=via),
         sandbox=opened.sandbox is not None,
+        offline=offline,
     )
     out = console()
     reports = run(
@@ -85,13 +96,33 @@ def doctor(
     if as_json:
         emit("doctor", {"healthy": not errors, **_dict(reports)})
     else:
-        state = "with a deployment" if now.exists else "before `up`"
-        out.print(f"{len(reports)} checks {state}: {errors} errors, {warnings} warnings.")
+        state = "with a deployment" if now else "before `up`"
+        state = "without AWS, which needs credentials" if offline else state
+        counts = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+        out.print(f"{_count(len(reports), 'check')} {state}: {counts}.")
     code = 1 if errors else 2 if warnings and strict else 0
     if any(report.late for report in reports):
         _leave(code)
     if code:
         raise typer.Exit(code)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _standing(opened: Opened) -> Status | None:
+    """What stands; None where nothing does, or where it cannot be read: checks then say why."""
+    from hubdeploy.errors import AwsError
+    from hubdeploy.operate.status import read
+
+    if opened.refused is not None:
+        return None
+    try:
+        found = read(aws=opened.aws, names=opened.names)
+    except AwsError:
+        return None
+    return found if found.exists else None
 
 
 def _leave(code: int) -> None:

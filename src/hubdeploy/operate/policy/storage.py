@@ -86,6 +86,7 @@ def services(names: Names) -> Iterator[Grant]:
             "logs:DeleteLogGroup",
             "logs:DescribeLogStreams",
             "logs:GetLogEvents",
+            "logs:ListTagsForResource",
             "logs:PutRetentionPolicy",
             "logs:TagResource",
         ),

@@ -34,6 +34,8 @@ class Principal:
     def arn(self) -> str:
         if self.role:
             return f"arn:aws:sts::{self.account}:assumed-role/{self.role}/{self.session}"
+        if self.user == "root":
+            return f"arn:aws:iam::{self.account}:root"
         return f"arn:aws:iam::{self.account}:user/{self.user}"
 
     @property

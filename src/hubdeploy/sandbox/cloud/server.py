@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from email.utils import formatdate
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -335,11 +336,17 @@ class Cloud:
         if not ipaddress.ip_address(host).is_private:
             raise SandboxError(f"The sandbox does not listen on the public address {host}.")
 
+        cloud = self
+
         class Handler(MotoRequestHandler):  # type: ignore[misc]
             """Silent, keeps connections open, sends at once."""
 
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                now = time.time() + cloud.settings.clock
+                return formatdate(now if timestamp is None else timestamp, usegmt=True)
 
             def log(self, *_args: Any) -> None:
                 """Calls are in the call log."""

@@ -28,9 +28,15 @@ class CloudSettings:
     capacity_errors: dict[str, str] = field(default_factory=dict)
     """Instance type or zone (or ``*``) -> error code for launches, such as
     ``InsufficientInstanceCapacity``; heeded by RunInstances and by Auto Scaling."""
+    impaired: set[str] = field(default_factory=set)
+    """Instances whose status checks fail."""
+    announced: dict[str, str] = field(default_factory=dict)
+    """Instance -> code of an event that AWS has announced for it (``instance-retirement``)."""
     command_output_limit: int = 24000
     """Characters of standard output that GetCommandInvocation returns, as on AWS."""
     quotas: dict[str, float] = field(default_factory=dict)
     """Quota code -> value, instead of AWS's defaults."""
+    clock: float = 0.0
+    """The clock of the embedded AWS is so far ahead of this machine's."""
     unlimited_rights: bool = False
     """Do not hold roles against their policies (for tests of other things)."""

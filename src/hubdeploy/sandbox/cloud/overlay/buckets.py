@@ -78,6 +78,16 @@ _GUARDED = (
 
 
 @hooks.check("s3", *_GUARDED)
+def foreign(_cloud: Cloud, call: Call) -> None:
+    """Buckets' names are everybody's; another account's bucket is closed until it is opened."""
+    from moto.s3.models import s3_backends
+
+    _, owner = s3_backends.bucket_accounts.get(call.params.get("Bucket", ""), ("", call.account))
+    if owner != call.account:
+        raise AwsFault("AccessDenied", "Access Denied")
+
+
+@hooks.check("s3", *_GUARDED)
 def denied(cloud: Cloud, call: Call) -> None:
     """The policy's denials; its allowances matter to other accounts only."""
     text = _policies(cloud, call).get(call.params.get("Bucket", ""))

@@ -200,6 +200,18 @@ def _on_the_way(
     cloud.touch()
 
 
+@hooks.amend("ec2", "DescribeInstanceStatus")
+def statuses(cloud: Cloud, _call: Call, result: dict[str, Any]) -> None:
+    for entry in result["InstanceStatuses"]:
+        ident = entry["InstanceId"]
+        if ident in cloud.settings.impaired:
+            for part in ("InstanceStatus", "SystemStatus"):
+                entry[part] = {"Status": "impaired", "Details": []}
+        code = cloud.settings.announced.get(ident)
+        if code:
+            entry["Events"] = [{"Code": code, "Description": "The hardware is to be retired"}]
+
+
 @hooks.amend("ec2", "RebootInstances")
 def rebooted(cloud: Cloud, call: Call, _result: dict[str, Any]) -> None:
     queue: list[str] = cloud.store(call.account, call.region, "reboots", list)

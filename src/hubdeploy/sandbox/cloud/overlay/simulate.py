@@ -46,6 +46,8 @@ def simulate(cloud: Cloud, call: Call) -> dict[str, Any]:
     context = _context(call)
     results = []
     for action in call.params["ActionNames"]:
+        if "*" in action:
+            raise AwsFault("InvalidInput", f"Invalid action name: {action}")
         for resource in call.params.get("ResourceArns") or ["*"]:
             if policies is None:
                 decision = Decision(effect="allowed")
