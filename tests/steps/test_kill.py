@@ -1,25 +1,44 @@
 """``up`` and ``down`` may die at any call; the next run goes on, and nothing is there twice.
 
-The process really dies (``os._exit``), with whatever other calls were in flight. One chain of runs
-dies at the first mutating call of each, so that every state in between is one that a run has to
-start from; some more runs die late, when much has been done in parallel.
+The process really dies (``os._exit``) when the answer to a mutating call has come, with its lock
+held and whatever other calls were in flight; another one then runs to the end. That is done for
+every mutating call of an undisturbed run in turn, and each time all that is in the account is
+compared with what the undisturbed run leaves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import pytest
 
-from tests.plugins.aws import CloudAccount
 from tests.steps import account
-from tests.steps.killing import DIED, Killer
-from tests.steps.rig import Rig
+from tests.steps.killing import DIED, FINISHED, FRESH, Killer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-MOST_DEATHS = 250
-LATE = (23, 53, 87)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+AT_A_TIME = 2
+PARTS = 4
+"""Each direction is shared out over as many tests, which run beside each other."""
+LOCK_ALONE = 2
+"""Mutating calls of a run that has nothing to do: it takes the lock and gives it back."""
+
+
+class Undisturbed:
+    """What a run that nobody kills does and leaves, by direction."""
+
+    def __init__(self, killer: Killer) -> None:
+        self._killer = killer
+
+    @cached_property
+    def up(self) -> dict[str, Any]:
+        return self._killer.start(FRESH, ("up", 0), ("up", 0)).result()
+
+    @cached_property
+    def down(self) -> dict[str, Any]:
+        return self._killer.start(FINISHED, ("down", 0), ("down", 0)).result()
 
 
 @pytest.fixture(scope="module")
@@ -29,90 +48,55 @@ def killer() -> Iterator[Killer]:
     process.close()
 
 
-class Runs:
-    """Runs in processes of their own against one account."""
-
-    def __init__(self, killer: Killer, cloud: CloudAccount) -> None:
-        self.killer, self.cloud = killer, cloud
-        cloud.settings.unlimited_rights = True
-        keys = cloud.credentials
-        self.job: dict[str, Any] = {
-            "endpoint_url": cloud.endpoint_url,
-            "credentials": [keys.access_key, keys.secret_key, keys.token],
-            "account": cloud.account,
-            "tables": {},
-        }
-
-    def run(self, direction: str, *, die_after: int = 0) -> int:
-        return self.killer.run(**self.job, direction=direction, die_after=die_after)
-
-    def chain(self, direction: str) -> int:
-        """Die at the first mutating call again and again, until there is none; how often."""
-        for deaths in range(MOST_DEATHS):
-            code = self.run(direction, die_after=1)
-            if code == 0:
-                return deaths
-            assert code == DIED
-        raise AssertionError(f"{direction} does not come to an end")
+@pytest.fixture(scope="module")
+def undisturbed(killer: Killer) -> Undisturbed:
+    return Undisturbed(killer)
 
 
-@pytest.fixture
-def runs(killer: Killer, cloud: CloudAccount) -> Runs:
-    return Runs(killer, cloud)
+def killed_everywhere(
+    killer: Killer, direction: str, start: str, whole: dict[str, Any], part: int
+) -> int:
+    """Kill after every mutating call of this part, run again, compare; how many deaths."""
+
+    def kill(nth: int) -> None:
+        ran = killer.start(start, (direction, nth), (direction, 0)).result()
+        assert ran["codes"] == [DIED, 0], f"{direction} killed after call {nth}"
+        left = account.differences(ran["state"], whole["state"])
+        assert left == [], f"{direction} killed after call {nth}"
+
+    calls = range(1 + part, whole["calls"][0] + 1, PARTS)
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        list(pool.map(kill, calls))
+    return len(calls)
 
 
-@pytest.fixture
-def undisturbed(cloud: CloudAccount) -> dict[str, list[str]]:
-    """The state after an ``up`` that nobody disturbed, in another account."""
-    other = CloudAccount(cloud.cloud, cloud.machines, cloud.endpoint_url)
-    Rig(other).up()
-    state = account.read(other)
-    cloud.machines.forget(other.account)
-    cloud.cloud.forget(other.account)
-    return state
+def test_a_run_that_follows_a_whole_one_changes_nothing(undisturbed: Undisturbed) -> None:
+    for run in (undisturbed.up, undisturbed.down):
+        assert run["codes"] == [0, 0]
+        assert run["calls"][0] > 60
+        assert run["calls"][1] == LOCK_ALONE
+    assert len(undisturbed.down["state"]["FileSystems"]) == 1
+    assert "Instances" not in undisturbed.down["state"]
 
 
-def test_up_killed_at_every_call_ends_as_if_it_had_not_been(
-    runs: Runs, cloud: CloudAccount, undisturbed: dict[str, list[str]]
+@pytest.mark.parametrize("part", range(PARTS))
+def test_up_killed_after_each_call_ends_as_if_it_had_not_been(
+    killer: Killer, undisturbed: Undisturbed, part: int
 ) -> None:
-    assert runs.chain("up") > 40
-    assert account.differences(account.read(cloud), undisturbed) == []
+    assert killed_everywhere(killer, "up", FRESH, undisturbed.up, part) > 20
 
 
-def test_up_killed_late_goes_on_where_it_was(
-    killer: Killer, cloud: CloudAccount, undisturbed: dict[str, list[str]]
+@pytest.mark.parametrize("part", range(PARTS))
+def test_down_killed_after_each_call_leaves_what_one_that_was_not_leaves(
+    killer: Killer, undisturbed: Undisturbed, part: int
 ) -> None:
-    for nth in LATE:
-        other = CloudAccount(cloud.cloud, cloud.machines, cloud.endpoint_url)
-        runs = Runs(killer, other)
-        assert runs.run("up", die_after=nth) == DIED
-        assert runs.run("up") == 0
-        assert account.differences(account.read(other), undisturbed) == [], f"call {nth}"
-        cloud.machines.forget(other.account)
-        cloud.cloud.forget(other.account)
-
-
-def test_down_killed_at_every_call_leaves_nothing_but_the_file_system(
-    runs: Runs, cloud: CloudAccount
-) -> None:
-    before = account.read(cloud)
-    assert runs.run("up") == 0
-    assert runs.chain("down") > 30
-    after = account.read(cloud)
-    assert len(after.pop("FileSystems")) == 1
-    assert account.differences(after, before) == []
+    assert killed_everywhere(killer, "down", FINISHED, undisturbed.down, part) > 15
 
 
 def test_up_and_down_killed_in_turn_still_end_well(
-    runs: Runs, cloud: CloudAccount, undisturbed: dict[str, list[str]]
+    killer: Killer, undisturbed: Undisturbed
 ) -> None:
-    before = account.read(cloud)
-    for nth in (20, 40, 60):
-        assert runs.run("up", die_after=nth) == DIED
-        assert runs.run("down", die_after=nth // 2) == DIED
-    assert runs.run("up") == 0
-    assert account.differences(account.read(cloud), undisturbed) == []
-    assert runs.run("down") == 0
-    after = account.read(cloud)
-    assert len(after.pop("FileSystems")) == 1
-    assert account.differences(after, before) == []
+    turns = [run for nth in (20, 40, 60) for run in (("up", nth), ("down", nth // 2))]
+    ran = killer.start(FRESH, *turns, ("up", 0)).result()
+    assert ran["codes"] == [*[DIED] * len(turns), 0]
+    assert account.differences(ran["state"], undisturbed.up["state"]) == []

@@ -18,6 +18,7 @@ from hubdeploy.config.names import TAG_DEPLOYMENT, TAG_RESOURCE, Names
 from hubdeploy.errors import AwsError
 from hubdeploy.pipeline.change import Action, Change, Changes, FieldChange, differences
 from hubdeploy.pipeline.step import Observed, Outputs, Step
+from hubdeploy.steps import wording
 
 T = TypeVar("T")
 
@@ -133,7 +134,11 @@ class Part(Step[Observed]):
         if fields:
             resource = tags[TAG_RESOURCE]
             wanted = {field.name: tags[field.name] for field in fields}
-            yield self.update(resource, f"tags of {resource}", lambda: apply(wanted), fields)
+            shown = tuple(
+                FieldChange(name=f.name, old=wording.mark(f.old), new=wording.mark(f.new))
+                for f in fields
+            )
+            yield self.update(resource, f"tags of {resource}", lambda: apply(wanted), shown)
 
     # ---- calls -------------------------------------------------------------------------------
 

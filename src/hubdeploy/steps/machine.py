@@ -6,6 +6,7 @@ reason. What it was made with stands in its tags, so that the comparison needs n
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -19,12 +20,13 @@ from hubdeploy.config import userdata
 from hubdeploy.config.names import TAG_ROLE, Phase, Role
 from hubdeploy.errors import AwsError
 from hubdeploy.pipeline.change import Action, Change, Changes, FieldChange, differences
-from hubdeploy.steps import fixed, images, instances, parameters
+from hubdeploy.steps import fixed, images, instances, parameters, wording
 from hubdeploy.steps.base import Part, token
 from hubdeploy.steps.leader_parts import gib
 
 SPEC = "hubdeploy:spec:"
 """Tags with the settings that an instance was made with."""
+USER_DATA = "user-data"
 TAG_RELEASE = "hubdeploy:release"
 """Digest of the release that a machine was launched with or last told to converge."""
 CAPACITY = frozenset({"InsufficientInstanceCapacity", "Unsupported"})
@@ -123,7 +125,7 @@ class Machine(Part[list[dict[str, Any]]]):
         """Tags that remember what the instance was made with."""
         script = userdata.render(self.role, self.names)
         return {
-            f"{SPEC}user-data": digest(script),
+            f"{SPEC}{USER_DATA}": digest(script),
             **{f"{SPEC}{path}": tag_text(value) for path, value in self.settings.items()},
         }
 
@@ -175,7 +177,26 @@ class Machine(Part[list[dict[str, Any]]]):
         reason = ""
         if phase.get("phase") == Phase.FAILED:
             reason = f"its set-up failed: {phase.get('detail', 'no reason given')}"
-        return differences(old, new), reason
+        return tuple(self._worded(current, field) for field in differences(old, new)), reason
+
+    def _worded(self, current: dict[str, Any], field: FieldChange) -> FieldChange:
+        """A difference of the tags as people say it."""
+        if field.name == USER_DATA:
+            return FieldChange(name="user data", new=self._script_changed(current["InstanceId"]))
+        if field.old.startswith(wording.DIGEST) or field.new.startswith(wording.DIGEST):
+            return FieldChange(name=field.name, new="another value")
+        return FieldChange(
+            name=field.name,
+            old=wording.value(field.name, field.old),
+            new=wording.value(field.name, field.new),
+        )
+
+    def _script_changed(self, instance: str) -> str:
+        answer = self.call(
+            "ec2", "describe_instance_attribute", InstanceId=instance, Attribute="userData"
+        )
+        old = base64.b64decode(str(answer.get("UserData", {}).get("Value", ""))).decode()
+        return wording.lines_changed(old, userdata.render(self.role, self.names))
 
     def _in_place(self, current: dict[str, Any]) -> Changes:
         instance = current["InstanceId"]

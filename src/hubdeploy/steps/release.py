@@ -17,6 +17,7 @@ from hubdeploy.config.settings import Settings, encode
 from hubdeploy.errors import AwsError
 from hubdeploy.pipeline.change import Changes, FieldChange, differences
 from hubdeploy.pipeline.step import Outputs
+from hubdeploy.steps import wording
 from hubdeploy.steps.artifacts import Artifact, stored, upload
 from hubdeploy.steps.base import Part
 from hubdeploy.steps.logs import UNITS
@@ -27,6 +28,8 @@ LIMITS = {
 }
 """Settings of the machines that are limits."""
 CHEF_ORGANISATION = "hubdeploy"
+_PRIVATE = frozenset({"chef_licence_id"})
+"""Settings that a plan, which may go into a log, does not show."""
 
 
 def chef_url(config: Config, names: Names) -> str:
@@ -96,8 +99,21 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, dict) and value:
         for key in sorted(value):
             yield from flat(value[key], f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        for number, item in enumerate(value, 1):
+            yield from flat(item, f"{path}[{item.get('name', number)}]")
     else:
         yield path, value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _worded(field: FieldChange) -> FieldChange:
+    if field.name in _PRIVATE:
+        return FieldChange(name=field.name, new="another value")
+    return FieldChange(
+        name=field.name,
+        old=wording.value(field.name, field.old),
+        new=wording.value(field.name, field.new),
+    )
 
 
 class Release(Part[dict[str, Any]]):
@@ -181,7 +197,7 @@ class Release(Part[dict[str, Any]]):
                 found.append(FieldChange(name=name, old=str(before), new=str(after)))
         if old.get("settings") != new["settings"]:
             before_settings = self._stored_settings(str(dict(old.get("settings", {})).get("key")))
-            found += differences(before_settings, dict(flat(json.loads(body))))
+            found += map(_worded, differences(before_settings, dict(flat(json.loads(body)))))
         return tuple(found)
 
     def _stored_settings(self, key: str) -> dict[str, str]:

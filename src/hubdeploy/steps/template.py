@@ -11,8 +11,8 @@ from hubdeploy.aws.waiting import retry_codes
 from hubdeploy.config import userdata
 from hubdeploy.config.fields import Change as Takes
 from hubdeploy.config.names import TAG_ROLE, TAG_TEMPLATE, Role
-from hubdeploy.pipeline.change import Changes, FieldChange, differences
-from hubdeploy.steps import fixed, images
+from hubdeploy.pipeline.change import Changes, FieldChange
+from hubdeploy.steps import fixed, images, wording
 from hubdeploy.steps.base import Part, token
 from hubdeploy.steps.machine import METADATA, PROPAGATION, blocks, digest, unknown_profile
 from hubdeploy.steps.machines import LAUNCH
@@ -134,7 +134,8 @@ class Template(Part[dict[str, Any]]):
                 RESOURCE,
                 "new version of the workers' launch template",
                 partial(self._new_version, template, mark, data),
-                _fields(old, data) or (FieldChange(name="settings", new=mark),),
+                wording.template(old, data)
+                or (FieldChange(name="settings", new="those listed at the release"),),
                 reason="new workers replace the old ones as these become empty",
             )
         yield self.update(
@@ -202,19 +203,3 @@ class Template(Part[dict[str, Any]]):
                     LaunchTemplateId=observed["LaunchTemplateId"],
                 ),
             )
-
-
-def _fields(old: dict[str, Any], new: dict[str, Any]) -> tuple[FieldChange, ...]:
-    """What people want to know of two templates: long values by their digest."""
-
-    def short(data: dict[str, Any]) -> dict[str, str]:
-        found = {}
-        for key, value in data.items():
-            if key == "TagSpecifications":
-                continue
-            text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-            found[key] = text if len(text) <= 60 else f"sha256:{digest(text)}"
-        return found
-
-    before, after = short(old), short(new)
-    return differences({key: before.get(key, "") for key in after}, after) if old else ()

@@ -12,7 +12,7 @@ from hubdeploy.errors import HubdeployError
 from hubdeploy.pipeline.change import Changes, FieldChange
 from hubdeploy.remote.channel import Target
 from hubdeploy.remote.ssm import SsmChannel
-from hubdeploy.steps import instances, parameters
+from hubdeploy.steps import instances, parameters, wording
 from hubdeploy.steps.base import Part, pairs
 from hubdeploy.steps.group import RESOURCE as WORKERS
 from hubdeploy.steps.machine import TAG_RELEASE, release_mark
@@ -222,7 +222,7 @@ class Converge(Part[str]):
                 "converge",
                 "leader and workers converge the new release",
                 partial(self._converge, instance, wanted),
-                (FieldChange(name="release", old=old, new=wanted),),
+                (FieldChange(name="release", old=wording.mark(old), new=wording.mark(wanted)),),
             )
 
     def _converge(self, leader: str, wanted: str) -> None:
