@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hubdeploy.errors import ConfigError
+from hubdeploy.pipeline.change import Action
 from hubdeploy.pipeline.runner import PipelineFailed
 from hubdeploy.steps.dns import best_zone
 from tests.plugins.aws import CloudAccount
@@ -86,9 +87,34 @@ def test_a_name_that_points_elsewhere_is_moved_only_when_asked(
     (change,) = rig.plan()
     assert change.disrupts == "notebooks.lab.example.org points elsewhere now"
     assert (change.fields[0].old, change.fields[0].new) == ("192.0.2.1", rig.outputs["address.ip"])
-    # somebody else's by now: not ours to delete
-    rig.down()
+    # somebody else's by now: not ours to delete, but told
+    kept = [c for made in rig.down().changes.values() for c in made if c.action is Action.KEEP]
     assert records(cloud) == {"notebooks.lab.example.org.": ["192.0.2.1"]}
+    (told,) = [change for change in kept if change.resource == "dns"]
+    assert "notebooks.lab.example.org, which points to 192.0.2.1" in told.title
+    assert "delete the record in Route 53" in told.reason
+
+
+@pytest.mark.parametrize("domain", ["other.example.org", None])
+def test_a_name_that_the_configuration_gives_up_goes_with_up(
+    rig: Rig, cloud: CloudAccount, domain: str | None
+) -> None:
+    rig.up()
+    changed = {"domain": domain}
+    planned = [c for c in rig.plan(**changed) if c.resource == "dns"]
+    assert planned[0].title == "DNS record notebooks.lab.example.org"
+    rig.up(**changed)
+    assert set(records(cloud)) == ({f"notebooks.{domain}."} if domain else set())
+    assert rig.plan(**changed) == []
+
+
+def test_down_finds_the_name_that_was_set_whatever_the_configuration_says_now(
+    rig: Rig, cloud: CloudAccount
+) -> None:
+    rig.up()
+    rig.tables["domain"] = None
+    rig.down()
+    assert records(cloud) == {}
 
 
 def test_a_domain_without_a_zone_is_refused_in_one_line(cloud: CloudAccount) -> None:

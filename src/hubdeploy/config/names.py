@@ -27,6 +27,9 @@ RETIRED = "none"
 TAG_KEEP = "hubdeploy:keep"
 """On the file system that ``down`` kept: the date (ISO 8601) it was kept."""
 
+TAG_HOST = "hubdeploy:host"
+"""On the leader's address: the name in Route 53 that was pointed to it. Records carry no tags."""
+
 
 def by_preference(preference: str) -> tuple[int, int]:
     """Sorts the values of the tag ``hubdeploy:preference``: as the operator put them, then what is

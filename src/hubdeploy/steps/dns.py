@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from hubdeploy.aws.inventory import tags_of
+from hubdeploy.config.names import TAG_HOST
 from hubdeploy.errors import ConfigError
-from hubdeploy.pipeline.change import Changes, FieldChange, Unknown
+from hubdeploy.pipeline.change import Action, Change, Changes, FieldChange, Unknown
 from hubdeploy.steps.base import Part
 from hubdeploy.steps.leader_parts import ADDRESS
 
@@ -25,6 +28,16 @@ def best_zone(domain: str, zones: list[dict[str, Any]]) -> dict[str, Any] | None
     return max(fitting, key=lambda zone: len(zone["Name"]), default=None)
 
 
+def zone_of(part: Part[Any], domain: str) -> str:
+    """Id of the public zone that holds ``domain``, or an empty string; one read for all."""
+    zones = part.ctx.inventory.once(
+        "zones of DNS",
+        lambda: part.ctx.aws.pages("route53", "list_hosted_zones", "HostedZones"),
+    )
+    zone = best_zone(domain, zones)
+    return str(zone["Id"]).rpartition("/")[2] if zone else ""
+
+
 class Zone(Part[str]):
     """Finds the zone; without a domain there is none, and nothing to do."""
 
@@ -33,15 +46,7 @@ class Zone(Part[str]):
     needs = ("deployment",)
 
     def observe(self) -> str:
-        domain = self.config.domain
-        if domain is None:
-            return ""
-        zones = self.ctx.inventory.once(
-            "zones of DNS",
-            lambda: self.ctx.aws.pages("route53", "list_hosted_zones", "HostedZones"),
-        )
-        zone = best_zone(domain, zones)
-        return str(zone["Id"]).rpartition("/")[2] if zone else ""
+        return zone_of(self, self.config.domain) if self.config.domain else ""
 
     def changes(self, observed: str) -> Changes:
         domain = self.config.domain
@@ -54,44 +59,70 @@ class Zone(Part[str]):
         yield from ()
 
 
-class Record(Part[dict[str, Any]]):
-    """``notebooks.DOMAIN`` is the leader's address."""
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A name, the zone that may hold it (empty for none) and its record of type A, if any."""
+
+    host: str
+    zone: str
+    record: dict[str, Any] | None
+
+    @property
+    def addresses(self) -> list[str]:
+        return [item["Value"] for item in (self.record or {}).get("ResourceRecords", [])]
+
+
+class Record(Part[list[Seen]]):
+    """``notebooks.DOMAIN`` is the leader's address.
+
+    The address remembers in a tag which name was pointed to it, so that the record is found again
+    when the configuration names another domain, or none.
+    """
 
     name = "dns.record"
     title = "DNS record"
     needs = ("dns.zone", "leader.address")
 
-    def observe(self) -> dict[str, Any]:
-        zone = Zone(self.ctx).observe()
-        if not zone:
-            return {}
-        found = self.call(
-            "route53",
-            "list_resource_record_sets",
-            HostedZoneId=zone,
-            StartRecordName=f"{self.config.hub_host}.",
-            StartRecordType="A",
-            MaxItems="1",
-        )["ResourceRecordSets"]
-        here = [
-            item
-            for item in found
-            if item["Name"] == f"{self.config.hub_host}." and item["Type"] == "A"
-        ]
-        return {"zone": zone, "record": here[0] if here else None}
+    @property
+    def _address(self) -> dict[str, Any]:
+        return self.ctx.inventory.by_resource("describe_addresses", "Addresses").get(ADDRESS, {})
 
-    def changes(self, observed: dict[str, Any]) -> Changes:
-        if not observed:
-            return
-        host, address = str(self.config.hub_host), self.outputs["address.ip"]
-        record = observed["record"]
-        old = _values(record)
-        if old == [address] and record.get("TTL") == TTL:
-            return
-        apply = partial(self._set, observed["zone"], "UPSERT", host, address)
-        if record is None:
+    def observe(self) -> list[Seen]:
+        """The configured name first, then the one of earlier."""
+        hosts = (self.config.hub_host, tags_of(self._address).get(TAG_HOST))
+        return [self._look(host) for host in dict.fromkeys(hosts) if host]
+
+    def _look(self, host: str) -> Seen:
+        zone = zone_of(self, host)
+        found = (
+            self.call(
+                "route53",
+                "list_resource_record_sets",
+                HostedZoneId=zone,
+                StartRecordName=f"{host}.",
+                StartRecordType="A",
+                MaxItems="1",
+            )["ResourceRecordSets"]
+            if zone
+            else []
+        )
+        here = [item for item in found if item["Name"] == f"{host}." and item["Type"] == "A"]
+        return Seen(host=host, zone=zone, record=here[0] if here else None)
+
+    def changes(self, observed: list[Seen]) -> Changes:
+        # the older name first: once the new one is noted, nothing leads to its record
+        for seen in reversed(observed):
+            if seen.host == self.config.hub_host:
+                yield from self._point(seen, self.outputs["address.ip"])
+            elif self._is_ours(seen):
+                yield self._delete(seen)
+
+    def _point(self, seen: Seen, address: str) -> Changes:
+        host, old = seen.host, seen.addresses
+        apply = partial(self._set, seen, address)
+        if seen.record is None:
             yield self.create(RESOURCE, f"{host} is {address}", apply, {"address": address})
-        else:
+        elif old != [address] or seen.record.get("TTL") != TTL:
             yield self.update(
                 RESOURCE,
                 f"{host} is {address}",
@@ -99,42 +130,60 @@ class Record(Part[dict[str, Any]]):
                 (FieldChange(name="address", old=" ".join(old), new=address),),
                 disrupts="" if isinstance(address, Unknown) else f"{host} points elsewhere now",
             )
+        elif TAG_HOST not in tags_of(self._address):
+            yield self.update(
+                RESOURCE,
+                f"note the name {host} at the leader's address",
+                partial(self._note, host),
+                (FieldChange(name=TAG_HOST, new=host),),
+            )
 
-    def _set(self, zone: str, action: str, host: str, address: str, ttl: int = TTL) -> None:
+    def _note(self, host: str) -> None:
+        tags = [{"Key": TAG_HOST, "Value": host}]
+        self.settle("ec2", "create_tags", Resources=[self.outputs["address"]], Tags=tags)
+
+    def _set(self, seen: Seen, address: str) -> None:
+        # noted first: a run that is killed in between still finds the record
+        self._note(seen.host)
+        self._change("UPSERT", seen, [address], TTL)
+
+    def _is_ours(self, seen: Seen) -> bool:
+        address = self._address.get("PublicIp")
+        return address is not None and seen.addresses == [address]
+
+    def _delete(self, seen: Seen) -> Change:
+        ttl = int((seen.record or {}).get("TTL", TTL))
+        return self.delete(
+            RESOURCE,
+            f"DNS record {seen.host}",
+            partial(self._change, "DELETE", seen, seen.addresses, ttl),
+        )
+
+    def _change(self, action: str, seen: Seen, addresses: list[str], ttl: int) -> None:
         record = {
-            "Name": f"{host}.",
+            "Name": f"{seen.host}.",
             "Type": "A",
             "TTL": ttl,
-            "ResourceRecords": [{"Value": address}],
+            "ResourceRecords": [{"Value": address} for address in addresses],
         }
         self.call(
             "route53",
             "change_resource_record_sets",
-            HostedZoneId=zone,
+            HostedZoneId=seen.zone,
             ChangeBatch={"Changes": [{"Action": action, "ResourceRecordSet": record}]},
         )
 
-    def destroy(self, observed: dict[str, Any]) -> Changes:
-        record = observed.get("record")
-        if record is None:
-            return
-        address = self.ctx.inventory.by_resource("describe_addresses", "Addresses").get(ADDRESS)
-        # a record that points elsewhere is somebody else's
-        if address is not None and _values(record) == [address["PublicIp"]]:
-            host = str(self.config.hub_host)
-            yield self.delete(
-                RESOURCE,
-                f"DNS record {host}",
-                partial(
-                    self._set,
-                    observed["zone"],
-                    "DELETE",
-                    host,
-                    address["PublicIp"],
-                    int(record.get("TTL", TTL)),
-                ),
-            )
-
-
-def _values(record: dict[str, Any] | None) -> list[str]:
-    return [item["Value"] for item in (record or {}).get("ResourceRecords", [])]
+    def destroy(self, observed: list[Seen]) -> Changes:
+        for seen in observed:
+            if self._is_ours(seen):
+                yield self._delete(seen)
+            elif seen.record is not None:
+                # perhaps somebody else's by now: only a person can tell
+                yield Change(
+                    action=Action.KEEP,
+                    resource=RESOURCE,
+                    title=f"DNS record {seen.host}, which points to {' '.join(seen.addresses)}",
+                    apply=lambda: None,
+                    reason="that is not this deployment's address; if nothing else uses the name, "
+                    "delete the record in Route 53",
+                )
