@@ -5,9 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import ssl
 import subprocess
 import sys
 import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -116,3 +121,43 @@ def converge(machine: LabMachine, run_list: str) -> dict[str, Any]:
     )
     result: dict[str, Any] = json.loads(machine.out("cat /root/converge.json"))
     return result
+
+
+def eventually(true: Callable[[], Any], *, what: str, seconds: float = 120) -> Any:
+    """The first true value; an AssertionError after *seconds*."""
+    deadline = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.3)
+    return found
+
+
+def fetch(url: str) -> tuple[int, str, dict[str, str]]:
+    """Status, body and headers, whatever the certificate; redirects are not followed.
+
+    Status 0: nobody answers.
+    """
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_args: Any, **_more: Any) -> None:
+            return None
+
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    opener = urllib.request.build_opener(Stay, urllib.request.HTTPSHandler(context=context))
+    try:
+        with opener.open(url, timeout=10) as answer:
+            return answer.status, answer.read().decode(), dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(), dict(error.headers)
+    except OSError:
+        return 0, "", {}
+
+
+def reaches(machine: LabMachine, address: str, port: int, *, inside: str = "") -> bool:
+    """Whether a TCP port answers to the machine itself, or to a container of the image *inside*."""
+    command = f"timeout 3 bash -c 'exec 3<>/dev/tcp/{address}/{port}' 2>/dev/null"
+    if inside:
+        command = f'docker run --rm --entrypoint bash {inside} -c "{command}"'
+    return machine.run(command, timeout=60).code == 0

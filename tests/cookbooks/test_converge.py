@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +15,15 @@ from cryptography import x509
 from hubdeploy.config.names import Role
 from hubdeploy.sandbox.cloud.server import Cloud
 from hubdeploy.sandbox.machines.simulated import SimulatedMachines
-from tests.cookbooks.machines import NOTEBOOK_IMAGE, Trial, build_wheel, converge
+from tests.cookbooks.machines import (
+    NOTEBOOK_IMAGE,
+    Trial,
+    build_wheel,
+    converge,
+    eventually,
+    fetch,
+    reaches,
+)
 from tests.plugins.aws import CloudAccount
 from tests.plugins.machines import Lab, LabMachine, docker_engine, lab, sandbox_images
 
@@ -64,40 +69,8 @@ def pair(
     cloud_server[0].forget(account.account)
 
 
-def eventually(true: Callable[[], Any], *, what: str, seconds: float = 120) -> Any:
-    """The first true value; an AssertionError after *seconds*."""
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.3)
-    return found
-
-
 def swarm_state(machine: LabMachine) -> str:
     return machine.out("docker info --format '{{.Swarm.LocalNodeState}}'")
-
-
-def fetch(url: str) -> tuple[int, str, dict[str, str]]:
-    """Status, body and headers, whatever the certificate; redirects are not followed.
-
-    Status 0: nobody answers.
-    """
-
-    class Stay(urllib.request.HTTPRedirectHandler):
-        def redirect_request(self, *_args: Any, **_more: Any) -> None:
-            return None
-
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    opener = urllib.request.build_opener(Stay, urllib.request.HTTPSHandler(context=context))
-    try:
-        with opener.open(url, timeout=10) as answer:
-            return answer.status, answer.read().decode(), dict(answer.headers)
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode(), dict(error.headers)
-    except OSError:
-        return 0, "", {}
 
 
 def reboot(machine: LabMachine) -> None:
@@ -204,19 +177,13 @@ def test_secrets_are_roots_alone(pair: Pair) -> None:
 
 
 def test_a_notebook_cannot_reach_the_metadata_nor_nfs(pair: Pair) -> None:
-    def reach(address: str, port: int, *, where: str) -> int:
-        connect = f"exec 3<>/dev/tcp/{address}/{port}"
-        command = f"timeout 3 bash -c '{connect}' 2>/dev/null"
-        if where == "notebook":
-            command = f'docker run --rm --entrypoint bash {NOTEBOOK_IMAGE} -c "{command}"'
-        return pair.worker.run(command, timeout=60).code
-
-    assert reach("169.254.169.254", 80, where="machine") == 0
-    assert reach("169.254.169.254", 80, where="notebook") != 0
+    worker, leader = pair.worker, pair.leader
+    assert reaches(worker, "169.254.169.254", 80)
+    assert not reaches(worker, "169.254.169.254", 80, inside=NOTEBOOK_IMAGE)
     # it is the rule that stops it, not a network without a way out
-    assert reach(pair.leader.address, 443, where="notebook") == 0
-    assert reach(pair.leader.address, 2377, where="machine") == 0
-    assert reach(pair.leader.address, 2377, where="notebook") != 0
+    assert reaches(worker, leader.address, 443, inside=NOTEBOOK_IMAGE)
+    assert reaches(worker, leader.address, 2377)
+    assert not reaches(worker, leader.address, 2377, inside=NOTEBOOK_IMAGE)
 
 
 def test_the_guard_is_back_after_docker_restarted_and_after_somebody_flushed_it(

@@ -19,7 +19,7 @@ from hubdeploy.sandbox.imds import RoleKeys
 from hubdeploy.steps.wheel import build
 from tests.plugins.aws import CloudAccount
 from tests.plugins.deployment import Site, settings_of
-from tests.plugins.machines import Lab, LabMachine
+from tests.plugins.machines import AMI, Lab, LabMachine
 from tests.plugins.metadata import MetadataServer
 
 NGINX = "nginx:1.28-alpine"
@@ -73,7 +73,7 @@ class Fleet:
         self.lab.machines.publish(catalog.nginx().tag, NGINX, cidr=self.lab.cidr)
         self.lab.machines.publish(catalog.notebook().tag, NOTEBOOK, cidr=self.lab.cidr)
 
-    def start(self, role: Role, *, size: str = "t3.medium") -> LabMachine:
+    def start(self, role: Role, *, size: str = "t3.medium", ami: str = AMI) -> LabMachine:
         """Boot a machine with its role's user data and rights; it runs, its agent not yet."""
         site = self.site
         name = site.role(role)
@@ -82,6 +82,7 @@ class Fleet:
             user_data=render(role, site.names),
             role=name,
             tags={"hubdeploy:role": role.value},
+            ami=ami,
         )
         keys = site.account.cloud.role_credentials(
             site.account.account, name, session=spec.instance_id

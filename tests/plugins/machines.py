@@ -22,13 +22,16 @@ from tenacity import retry, retry_if_not_result, stop_after_delay, wait_fixed
 
 from hubdeploy.errors import SandboxError
 from hubdeploy.sandbox import engine
+from hubdeploy.sandbox.images import catalog
 from hubdeploy.sandbox.images.build import Images
+from hubdeploy.sandbox.images.recipe import Recipe
 from hubdeploy.sandbox.imds import RoleKeys
 from hubdeploy.sandbox.machines import cleanup
 from hubdeploy.sandbox.machines.docker import DockerMachines
 from hubdeploy.sandbox.machines.interface import CommandResult, MachineSpec
 
 REGION, ACCOUNT = "eu-central-1", "123456789012"
+AMI = "ami-12345678"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 
 
@@ -132,13 +135,20 @@ class Lab:
         self.cloud = LabCloud()
         self.state = state
         self.images = images
+        self.amis: dict[str, Recipe] = {}
+        """AMI id -> what such an instance is made of, where it is not the machine image."""
         self.machines = self._open()
         self.cidr = self._take_network()
         self._next = 10
 
     def _open(self) -> DockerMachines:
         return DockerMachines(
-            self.client, sandbox=self.name, state=self.state, cloud=self.cloud, images=self.images
+            self.client,
+            sandbox=self.name,
+            state=self.state,
+            cloud=self.cloud,
+            images=self.images,
+            recipe=lambda ami: self.amis.get(ami) or catalog.machine(),
         )
 
     def _take_network(self) -> str:
@@ -166,12 +176,13 @@ class Lab:
         tags: dict[str, str] | None = None,
         volumes: dict[str, str] | None = None,
         public_keys: tuple[str, ...] = (),
+        ami: str = AMI,
     ) -> MachineSpec:
         address = self.cidr.replace(".0/24", f".{self._next}")
         self._next += 1
         return MachineSpec(
             instance_id=f"i-{secrets.token_hex(8)}0",
-            image_id="ami-12345678",
+            image_id=ami,
             instance_type=instance_type,
             private_ip=address,
             vpc_cidr=self.cidr,

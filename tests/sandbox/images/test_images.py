@@ -14,7 +14,7 @@ from tests.plugins.machines import docker_engine, sandbox_images
 
 __all__ = ["docker_engine", "sandbox_images"]
 pytestmark = pytest.mark.docker
-NAMES = ("base", "system", "machine", "nginx", "router", "notebook", "store")
+NAMES = ("base", "system", "machine", "bare", "nginx", "router", "notebook", "store")
 
 
 def test_images_are_built_once(sandbox_images: Images) -> None:
@@ -27,8 +27,7 @@ def test_images_are_built_once(sandbox_images: Images) -> None:
 def test_nothing_of_the_host_is_left_in_an_image(
     name: str, docker_engine: docker.DockerClient, sandbox_images: Images
 ) -> None:
-    tag = getattr(catalog, name)().tag
-    del sandbox_images
+    tag = sandbox_images.ensure(getattr(catalog, name)())
     configuration = docker_engine.images.get(tag).attrs["Config"]
     words = " ".join(configuration.get("Env") or [])
     assert "proxy" not in words.lower()

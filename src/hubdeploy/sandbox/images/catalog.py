@@ -3,6 +3,7 @@
 ========  ==================================================================================
 base      Debian's minimal system: debootstrapped, or ``debian:12`` where a registry answers
 machine   an instance: systemd, cloud-init, its own Docker, sshd, Chef client and server
+bare      an instance as an AMI of Debian is published; for tests, as it fetches all it needs
 nginx     Debian's nginx in the place of the public ``nginx`` image
 router    the VPC's own services: metadata, DNS, container registry, way to the embedded AWS
 store     the router with nginx and notebook in its registry
@@ -65,6 +66,13 @@ _MASKED = (
     "goiardi.service"
 )
 
+BARE_PACKAGES = (
+    "systemd systemd-sysv dbus sudo procps kmod iproute2 iputils-ping less e2fsprogs cron "
+    "ca-certificates curl openssh-server cloud-init python3 itamae"
+)
+"""Of what Debian's AMIs hold, the part that a machine may count on; and itamae, which is in the
+place of Chef's client."""
+
 _SYSTEM = """
 need @PACKAGES@
 rm -f /etc/ssh/ssh_host_*
@@ -111,6 +119,28 @@ EOF
 : > /etc/apt/sources.list
 rm -rf /etc/apt/sources.list.d/* /root/.cache /tmp/*
 """
+
+_BARE = """
+need @PACKAGES@
+rm -f /etc/ssh/ssh_host_*
+: > /etc/machine-id
+systemctl mask -q @MASKED@
+systemctl enable -q ssh.service amazon-ssm-agent.service
+systemctl set-default -q multi-user.target
+dpkg-divert --quiet --rename --add /sbin/mount.nfs4
+dpkg-divert --quiet --rename --add /sbin/mount.nfs
+mkdir -p /sandbox/efs /sandbox/ebs /sandbox/machine
+for name in mount.nfs4 mount.nfs mount.efs; do
+  install -m 755 /usr/local/lib/sandbox/mount.nfs4 /sbin/$name
+done
+ln -sf /usr/local/lib/sandbox/ssm-agent /usr/bin/amazon-ssm-agent
+"""
+
+_INSTANCE = (
+    'CMD ["/usr/local/sbin/sandbox-init"]',
+    "ENV container=docker",
+    'VOLUME ["/var/lib/docker", "/var/lib/containerd"]',
+)
 
 _NGINX = """
 need nginx-light openssl
@@ -163,28 +193,45 @@ def machine() -> Recipe:
         parent=system(),
         script=_MACHINE,
         files={
-            "/usr/local/sbin/sandbox-init": (packaged("sandbox-init"), 0o755),
-            "/usr/local/sbin/sandbox-volumes": (packaged("sandbox-volumes"), 0o755),
-            "/usr/local/sbin/sandbox-run": (packaged("sandbox-run"), 0o755),
-            "/usr/local/bin/hubdeploy-converge": (packaged("hubdeploy-converge"), 0o755),
-            "/usr/local/lib/sandbox/mount.nfs4": (packaged("mount.nfs4"), 0o755),
-            "/usr/local/lib/sandbox/ssm-agent": (packaged("ssm-agent"), 0o755),
+            **_fittings(),
             "/usr/local/lib/sandbox/node.txt": (lists["node"].encode(), 0o644),
             "/usr/local/lib/sandbox/hub.txt": (lists["hub"].encode(), 0o644),
             "/usr/local/lib/sandbox/constraints.txt": (requirements.constraints().encode(), 0o644),
-            "/etc/cloud/cloud.cfg.d/99-sandbox.cfg": (packaged("99-sandbox.cfg"), 0o644),
-            "/etc/sudoers.d/sandbox": (b'Defaults env_keep += "AWS_ENDPOINT_URL"\n', 0o440),
-            "/etc/systemd/system/amazon-ssm-agent.service": (
-                packaged("amazon-ssm-agent.service"),
-                0o644,
-            ),
         },
-        changes=(
-            'CMD ["/usr/local/sbin/sandbox-init"]',
-            "ENV container=docker",
-            'VOLUME ["/var/lib/docker", "/var/lib/containerd"]',
-        ),
+        changes=_INSTANCE,
     )
+
+
+def bare() -> Recipe:
+    """An instance that has yet to fetch everything, from the package sources of the base."""
+    # what the cookbooks mask themselves is left to them
+    masked = " ".join(unit for unit in _MASKED.split() if not unit.startswith("rpcbind"))
+    script = _BARE.replace("@PACKAGES@", BARE_PACKAGES).replace("@MASKED@", masked)
+    return Recipe(
+        name="bare",
+        parent=base(),
+        script=_APT + script + _TIDY,
+        files=_fittings(),
+        changes=_INSTANCE,
+    )
+
+
+def _fittings() -> dict[str, tuple[bytes, int]]:
+    """What makes an instance of a container."""
+    return {
+        "/usr/local/sbin/sandbox-init": (packaged("sandbox-init"), 0o755),
+        "/usr/local/sbin/sandbox-volumes": (packaged("sandbox-volumes"), 0o755),
+        "/usr/local/sbin/sandbox-run": (packaged("sandbox-run"), 0o755),
+        "/usr/local/bin/hubdeploy-converge": (packaged("hubdeploy-converge"), 0o755),
+        "/usr/local/lib/sandbox/mount.nfs4": (packaged("mount.nfs4"), 0o755),
+        "/usr/local/lib/sandbox/ssm-agent": (packaged("ssm-agent"), 0o755),
+        "/etc/cloud/cloud.cfg.d/99-sandbox.cfg": (packaged("99-sandbox.cfg"), 0o644),
+        "/etc/sudoers.d/sandbox": (b'Defaults env_keep += "AWS_ENDPOINT_URL"\n', 0o440),
+        "/etc/systemd/system/amazon-ssm-agent.service": (
+            packaged("amazon-ssm-agent.service"),
+            0o644,
+        ),
+    }
 
 
 def nginx() -> Recipe:

@@ -20,6 +20,7 @@ from hubdeploy.errors import SandboxError
 from hubdeploy.sandbox.engine import SANDBOX_LABEL
 from hubdeploy.sandbox.images import catalog
 from hubdeploy.sandbox.images.build import Images
+from hubdeploy.sandbox.images.recipe import Recipe
 from hubdeploy.sandbox.imds import MetadataServer, RoleKeys
 from hubdeploy.sandbox.machines import cleanup, commands, container, network
 from hubdeploy.sandbox.machines.interface import CommandResult, MachineSpec, State
@@ -68,7 +69,10 @@ class DockerMachines:
         cloud: CloudView,
         images: Images | None = None,
         changed: Callable[[], None] = lambda: None,
+        recipe: Callable[[str], Recipe] = lambda _ami: catalog.machine(),
     ) -> None:
+        """*recipe*: AMI id -> what such an instance is made of."""
+        self._recipe = recipe
         self._client = client
         self._sandbox = sandbox
         self._state = state
@@ -254,7 +258,7 @@ class DockerMachines:
         if machine.ending:
             return
         spec = machine.spec
-        image = self._images.ensure(catalog.machine())
+        image = self._images.ensure(self._recipe(spec.image_id))
         vpc = self.services.vpc(spec.vpc_cidr)
         self._write_volumes(spec)
         container.create(
