@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,7 +46,9 @@ class Trial:
     them: the agent in its virtual environment and ``machine.json``.
     """
 
-    def __init__(self, lab: Lab, account: CloudAccount, wheel: Path, folder: Path) -> None:
+    def __init__(
+        self, lab: Lab, account: CloudAccount, wheel: Path, folder: Path, *, images: bool = True
+    ) -> None:
         self.lab, self.wheel = lab, wheel
         # the metadata come from the lab's own router
         self.site = Site(account, MetadataServer(), folder, name="trial")
@@ -63,13 +66,15 @@ class Trial:
         url = urlsplit(account.endpoint_url)
         lab.cloud.listens = (str(url.hostname), int(url.port or 0))
         lab.cloud.names[self.site.settings["efs"]["dns_name"]] = ["10.0.0.5"]
-        lab.machines.publish(catalog.nginx().tag, NGINX_IMAGE, cidr=lab.cidr)
-        lab.machines.publish(catalog.notebook().tag, NOTEBOOK_IMAGE, cidr=lab.cidr)
+        if images:
+            lab.machines.publish(catalog.nginx().tag, NGINX_IMAGE, cidr=lab.cidr)
+            lab.machines.publish(catalog.notebook().tag, NOTEBOOK_IMAGE, cidr=lab.cidr)
 
-    def boot(self, role: Role) -> LabMachine:
+    def boot(self, role: Role, *, spot: bool = False) -> LabMachine:
         """A machine of that role, as it is when user data is done."""
         name = self.site.role(role)
         spec = self.lab.spec(role=name, tags={"hubdeploy:role": role.value})
+        spec = replace(spec, spot=spot)
         account = self.site.account
         keys = account.cloud.role_credentials(account.account, name, session=spec.instance_id)
         self.lab.cloud.keys[name] = RoleKeys(

@@ -46,15 +46,11 @@ name = "big"
 title = "Big"
 memory = "1G"
 [[hub.profiles]]
-name = "wide"
-title = "Wide"
-memory = "3G"
-[[hub.profiles]]
 name = "special"
 title = "On a machine of its own kind"
 instance_type = "r6i.xlarge"
 [limits]
-max_concurrent_users = 9
+max_concurrent_users = 10
 """
 
 UP = ("up", "--yes", "--replace", "--machines", "docker")

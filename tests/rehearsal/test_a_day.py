@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from collections import Counter
 from typing import Any
 
 import jsonschema
 import pytest
 
+from hubdeploy.config.names import LABEL_INSTANCE, LABEL_TYPE, LABEL_ZONE
 from hubdeploy.hub.client import HubClientError
 from hubdeploy.hub.fleet.admission import WORDS
 from tests.cli.schemas import SCHEMAS
@@ -78,9 +80,35 @@ def test_a_notebook_reaches_no_instance_metadata(stage: Stage) -> None:
         eve.stop()
 
 
+def test_a_worker_has_joined_is_labelled_and_active_with_the_notebook_image(stage: Stage) -> None:
+    """It joined drained; what it is was told to swarm by the leader, as no worker may."""
+    workers = {m["instance_id"]: m for m in stage.status()["machines"] if m["role"] == "worker"}
+    text = stage.on(
+        "leader",
+        "docker node ls -q --filter role=worker | xargs docker node inspect --format '{{json .}}'",
+    )
+    nodes = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    assert len(nodes) == len(workers) == 2
+    zones = {
+        instance["InstanceId"]: instance["Placement"]["AvailabilityZone"]
+        for each in stage.cloud("ec2").describe_instances()["Reservations"]
+        for instance in each["Instances"]
+    }
+    for node in nodes:
+        labels, machine = node["Spec"]["Labels"], workers[node["Spec"]["Labels"][LABEL_INSTANCE]]
+        assert labels[LABEL_TYPE] == machine["instance_type"]
+        assert labels[LABEL_ZONE] == zones[machine["instance_id"]]
+        assert node["Spec"]["Availability"] == "active"
+        assert node["Status"]["State"] == "ready"
+        assert node["Status"]["Addr"] == machine["private_ip"]
+        assert machine["phase"] == "ready"
+        images = stage.on(machine["label"], "docker image ls --format '{{.Repository}}'")
+        assert "notebook" in images
+
+
 def test_a_full_cluster_grows_for_who_waits_and_shrinks_when_they_leave(stage: Stage) -> None:
     before = stage.workers().keys()
-    users = [stage.user(f"full{number}") for number in range(8)]
+    users = [stage.user(f"full{number}") for number in range(9)]
     told: dict[str, list[str]] = {user.user: [] for user in users}
     failed: list[str] = []
 
@@ -109,16 +137,17 @@ def test_a_full_cluster_grows_for_who_waits_and_shrinks_when_they_leave(stage: S
     (new,) = grown - before
     assert new in stage.on("workstation", "hubdeploy-node workstation nodes")
 
-    # beyond the limits the answer is clear, and no machine comes: none is empty
-    assert set(stage.homes().values()) == grown
-    with stage.user("ninth") as ninth, stage.user("tenth") as tenth:
+    # beyond the limits the answer is clear, and no machine comes: all three are full
+    assert sorted(Counter(stage.homes().values()).values()) == [3, 3, 3]
+    with stage.user("tenth") as tenth, stage.user("eleventh") as eleventh:
         with pytest.raises(HubClientError) as refused:
-            ninth.start(options={"profile": "wide"})
+            tenth.start(options={"profile": "big"})
         assert WORDS["max_nodes"] in refused.value.message
-        ninth.start(options={"profile": "small"}, seconds=200)
+        tenth.start(options={"profile": "small"}, seconds=200)
         with pytest.raises(HubClientError) as refused:
-            tenth.start()
-        assert "9" in refused.value.message
+            eleventh.start()
+        assert "10" in refused.value.message
+        tenth.stop()
     assert stage.workers().keys() == grown
 
     # all leave but one, whose server runs on where it is while an empty machine ends
@@ -128,8 +157,6 @@ def test_a_full_cluster_grows_for_who_waits_and_shrinks_when_they_leave(stage: S
     home = stage.homes()[stays.user]
     for user in users[1:]:
         user.stop()
-    with stage.user("ninth") as ninth:
-        ninth.stop()
     stage.wait(lambda: len(stage.workers()) == 2, what="a machine is ended", seconds=240)
     (ended,) = grown - stage.workers().keys()
     assert ended != home
