@@ -102,7 +102,7 @@ def test_a_command_of_the_documentation_works(terminal: Terminal, command: str) 
 def test_the_dialogue_of_init_writes_a_file_that_is_right(tmp_path: Path) -> None:
     assert "init" in COMMANDS
     ours, theirs = pty.openpty()
-    answers = "physics\n\nexample.org\nada\n"
+    answers = "physics\n\nexample.org\nada@example.org\nada\n"
     os.write(ours, answers.encode())
     ran = subprocess.run(
         [HUBDEPLOY, "init"],
