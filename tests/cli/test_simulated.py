@@ -261,7 +261,7 @@ def test_quiet_is_one_line(terminal: Terminal) -> None:
 
 def test_watching_tells_news_in_a_pipe_and_json_lines_to_programs(terminal: Terminal) -> None:
     lines = terminal("status", "--watch", "--every", "0.5", "--times", "3").stdout.splitlines()
-    assert any("machines: 1 of 6" in line for line in lines)
+    assert any(re.search(r"machines: \d+ of 6", line) for line in lines)
     assert sum("worker/1 " in line for line in lines) == 1, "the same is not told again"
     ran = terminal("status", "--watch", "--every", "0.5", "--times", "2", "--json")
     looks = [json.loads(line) for line in ran.stdout.splitlines()]
@@ -273,10 +273,12 @@ def test_watching_tells_news_in_a_pipe_and_json_lines_to_programs(terminal: Term
 def test_a_report_is_one_archive_without_secrets(terminal: Terminal) -> None:
     terminal("secret", "set", "hub/shared-password", stdin="open sesame\n")
     folder = terminal.folder / "state/hubdeploy/logs"
-    for log in folder.glob("*.log"):
-        with log.open("a") as more:
-            more.write("quoted: open sesame; AWS_SECRET_ACCESS_KEY=hunter2hunter2\n")
+    logs = {log: log.read_text() for log in folder.glob("*.log")}
+    for log, text in logs.items():
+        log.write_text(text + "quoted: open sesame; AWS_SECRET_ACCESS_KEY=hunter2hunter2\n")
     ran = terminal("logs", "export", "--output", "report.tar.gz")
+    for log, text in logs.items():
+        log.write_text(text)
     assert ran.returncode == 0, ran.stderr
     assert "report.tar.gz: " in ran.stdout
     path = terminal.folder / "report.tar.gz"

@@ -57,6 +57,7 @@ class Machine:
 
     def order(self, **what: str) -> None:
         """Let something go wrong from now on."""
+        self.files.orders.parent.mkdir(parents=True, exist_ok=True)
         self.files.orders.write_text(json.dumps(what))
 
     @property

@@ -54,7 +54,9 @@ def test_credentials_that_are_late_are_waited_for(
         fresh = Cloud(machine=cloud.machine)
         phases.put(fresh, Phase.BOOTING)
     assert site.metadata.busy == 0
-    (record,) = site.account.calls.find("ssm:PutParameter", role=site.names.instance(Role.WORKER))
+    (record,) = site.account.calls.find(
+        "ssm:PutParameter", role=site.names.machine_role(Role.WORKER)
+    )
     assert record.error == ""
 
 

@@ -64,7 +64,7 @@ class Ledger:
     """What each role needed."""
 
     def __init__(self, names: Names) -> None:
-        self._roles = {names.instance(role): role for role in Role}
+        self._roles = {names.machine_role(role): role for role in Role}
         self.needs: dict[Role, list[Need]] = {role: [] for role in Role}
 
     def __call__(self, cloud: Any, call: Any) -> None:

@@ -37,7 +37,11 @@ Image = Annotated[
     ),
 ]
 Url = Annotated[
-    str, Matching(words='an address such as "https://example.org/path"', pattern=r"https://\S+")
+    str,
+    Matching(
+        words='an address such as "https://example.org/path"',
+        pattern=r"https://\S+|http://(localhost|127\.0\.0\.1)(:\d+)?(/\S*)?",
+    ),
 ]
 Variable = Annotated[
     str, Matching(words="a variable's name of letters, digits and _", pattern=r"[A-Za-z_]\w*")
