@@ -227,6 +227,7 @@ def test_an_admin_that_the_server_forgot_is_not_published(cinc: Machine) -> None
 def test_a_key_that_the_server_does_not_accept_is_made_anew(
     cinc: Machine, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("DEBUG", "hubdeploy")
     chefserver.configure(cinc.cloud, cinc.server)
     cinc.order(api="garbles")
     chefserver.publish(cinc.cloud, cinc.server)
