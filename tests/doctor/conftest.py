@@ -29,6 +29,13 @@ def machine(standing: Standing, label: str) -> status.Machine:
     return next(m for m in there if m.label == label)
 
 
+def debian(standing: Standing) -> str:
+    """The newest image of Debian 12, as AWS publishes it."""
+    name = "/aws/service/debian/release/12/latest/amd64"
+    found = standing.aws.call("ssm", "get_parameters", Names=[name])["Parameters"]
+    return str(found[0]["Value"])
+
+
 def tell(standing: Standing, facts: Callable[[str], dict[str, Any]]) -> None:
     """What `hubdeploy-node doctor` prints on each machine, by its role."""
     standing.cloud.machines.shell.commands["hubdeploy-node"] = lambda spec, _: prints(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.doctor.conftest import Examine, said
+from tests.doctor.conftest import Examine, debian, said
 from tests.plugins.standing import TEXT, Standing
 
 from hubdeploy.config.load import parse
@@ -124,9 +124,7 @@ def test_a_quota_too_small_says_how_to_ask_for_more(
 
 def test_what_others_run_counts_for_its_own_quota(configured: Make, examine: Examine) -> None:
     made = configured(TEXT)
-    image = made.aws.call(
-        "ssm", "get_parameters", Names=["/aws/service/debian/release/12/latest/amd64"]
-    )["Parameters"][0]["Value"]
+    image = debian(made)
     made.aws.call(
         "ec2",
         "run_instances",

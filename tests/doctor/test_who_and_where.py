@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.doctor.conftest import Examine, said
+from tests.doctor.conftest import Examine, debian, said
 from tests.plugins.standing import TEXT, Standing
 
 from hubdeploy.config.names import Role
@@ -91,9 +91,7 @@ def test_a_bucket_of_our_name_in_another_account_is_seen(
 
 def test_a_group_of_our_name_that_is_not_ours_is_named(configured: Make, examine: Examine) -> None:
     made = configured(BASE)
-    image = made.aws.call(
-        "ssm", "get_parameters", Names=["/aws/service/debian/release/12/latest/amd64"]
-    )["Parameters"][0]["Value"]
+    image = debian(made)
     made.aws.call(
         "ec2",
         "create_launch_template",

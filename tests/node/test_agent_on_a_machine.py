@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -13,7 +12,7 @@ import pytest
 from hubdeploy.config.names import Phase, Role
 from hubdeploy.sandbox.cloud.server import Cloud
 from hubdeploy.sandbox.machines.simulated import SimulatedMachines
-from tests.cookbooks.machines import Trial, build_wheel
+from tests.cookbooks.machines import Trial, build_wheel, eventually
 from tests.cookbooks.rendering import COOKBOOKS
 from tests.plugins.aws import CloudAccount
 from tests.plugins.machines import Lab, LabMachine, docker_engine, lab, sandbox_images
@@ -21,6 +20,7 @@ from tests.plugins.machines import Lab, LabMachine, docker_engine, lab, sandbox_
 __all__ = ["docker_engine", "lab", "sandbox_images"]
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(400)]
 
+until = partial(eventually, seconds=90)
 AGENT = "/opt/hubdeploy/venv/bin"
 HOLD = """
 import fcntl, pathlib, time
@@ -54,13 +54,6 @@ def trial(
 @pytest.fixture(scope="module")
 def worker(trial: Trial) -> LabMachine:
     return trial.boot(Role.WORKER, spot=True)
-
-
-def until(true: Callable[[], object], *, what: str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.2)
 
 
 def test_a_spot_notice_in_the_machines_metadata_is_told_to_the_fleet(

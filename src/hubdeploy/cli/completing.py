@@ -31,7 +31,9 @@ def kinds(incomplete: str) -> Names:
 
 
 def sources(incomplete: str) -> Names:
-    return _beginning(incomplete, ("auto", "machine", "cloudwatch"))
+    from hubdeploy.operate.reading import SOURCES
+
+    return _beginning(incomplete, SOURCES)
 
 
 def secrets(incomplete: str) -> Names:

@@ -83,6 +83,12 @@ def plan_dict(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def phase(machine: Machine) -> str:
+    """``waiting (for the workstation)``: what it says of itself while it runs, else EC2's word."""
+    state = machine.phase or machine.state if machine.state == "running" else machine.state
+    return f"{state} ({machine.detail})" if machine.detail and state != "ready" else state
+
+
 def machines_table(machines: Iterable[Machine], *, width: int) -> RenderableType:
     """Name, instance, type, zone, address and phase; fewer columns where they do not fit.
 
@@ -98,17 +104,13 @@ def machines_table(machines: Iterable[Machine], *, width: int) -> RenderableType
     for title in titles:
         table.add_column(title, no_wrap=title != "phase", overflow="fold")
     for machine in machines:
-        phase = machine.phase or machine.state
-        if machine.state != "running":
-            phase = machine.state
-        detail = f" ({machine.detail})" if machine.detail and phase != "ready" else ""
         cells = {
             "machine": machine.label,
             "instance": machine.instance_id,
             "type": machine.instance_type,
             "zone": machine.zone[-2:],
             "address": machine.private_ip,
-            "phase": phase + detail,
+            "phase": phase(machine),
         }
         table.add_row(*(cells[title] for title in titles))
     return table

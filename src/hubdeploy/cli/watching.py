@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hubdeploy.cli.output import SCHEMA_VERSION, console
+from hubdeploy.cli.views import machines_table, phase
 from hubdeploy.config.limits import show_size
 from hubdeploy.errors import HubdeployError
 from hubdeploy.operate.fleet import Decided, Glance, gauges
@@ -164,8 +165,6 @@ def view(look: Look, out: Console, *, every: float) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    from hubdeploy.cli.views import machines_table
-
     head = [Text.assemble((look.now.deployment, "bold"), f"  {clock(look.at)}, every {every:g} s")]
     if look.problem:
         head.append(Text(f"problem: {look.problem} (what follows is from before)", style="red"))
@@ -188,7 +187,6 @@ def view(look: Look, out: Console, *, every: float) -> RenderableType:
 
 def _fitting(machines: list[Machine], out: Console, *, room: int) -> tuple[list[Machine], int]:
     """Those whose table takes no more than ``room`` lines, and how many are left out for it."""
-    from hubdeploy.cli.views import machines_table
 
     def lines(some: list[Machine]) -> int:
         return len(out.render_lines(machines_table(some, width=out.width)))
@@ -199,11 +197,6 @@ def _fitting(machines: list[Machine], out: Console, *, room: int) -> tuple[list[
     while len(ranked) > 1 and lines(ranked) > room:
         ranked.pop()
     return ranked, len(machines) - len(ranked)
-
-
-def phase(machine: Machine) -> str:
-    state = machine.phase or machine.state if machine.state == "running" else machine.state
-    return f"{state} ({machine.detail})" if machine.detail and state != "ready" else state
 
 
 def clock(at: float) -> str:

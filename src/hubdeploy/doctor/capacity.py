@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from hubdeploy.aws.inventory import tags_of
-from hubdeploy.config.names import TAG_DEPLOYMENT, Role
+from hubdeploy.config.names import TAG_DEPLOYMENT
 from hubdeploy.doctor.check import Check, Stage
-from hubdeploy.doctor.families import FAMILIES, Demand, family, vcpus
+from hubdeploy.doctor.families import FAMILIES, Demand, family, types, vcpus
 from hubdeploy.errors import AwsError
 from hubdeploy.pipeline.step import Finding
 
@@ -22,12 +22,7 @@ class InstanceTypes(Check):
 
     def find(self) -> Iterable[Finding]:
         config = self.ctx.config
-        wanted = {
-            config.leader.instance_type,
-            config.chef.instance_type,
-            config.chef.workstation_type,
-            *config.worker_types,
-        }
+        wanted = {kind for kinds in types(config).values() for kind in kinds}
         offers = self.ctx.aws.pages(
             "ec2",
             "describe_instance_type_offerings",
@@ -66,9 +61,9 @@ class Images(Check):
         from hubdeploy.steps.deployment import Deployment
 
         part = Deployment(self.ctx.planning())
-        types = self._types()
-        sizes = self.ctx.instance_types([kind for kinds in types.values() for kind in kinds])
-        for role, kinds in types.items():
+        wanted = types(self.ctx.config)
+        sizes = self.ctx.instance_types([kind for kinds in wanted.values() for kind in kinds])
+        for role, kinds in wanted.items():
             try:
                 ami = images.image(part, role)
             except AwsError as error:
@@ -92,15 +87,6 @@ class Images(Check):
                         hint="choose a type or an image of the other's architecture",
                         subject=role,
                     )
-
-    def _types(self) -> dict[Role, list[str]]:
-        config = self.ctx.config
-        return {
-            Role.CHEF: [config.chef.instance_type],
-            Role.WORKSTATION: [config.chef.workstation_type],
-            Role.LEADER: [config.leader.instance_type],
-            Role.WORKER: config.worker_types,
-        }
 
 
 class Quotas(Check):
@@ -132,13 +118,7 @@ class Quotas(Check):
 
     def _demands(self) -> Iterator[Demand]:
         config = self.ctx.config
-        kinds = (
-            config.leader.instance_type,
-            config.chef.instance_type,
-            config.chef.workstation_type,
-            *config.worker_types,
-        )
-        sizes = self.ctx.instance_types(kinds)
+        sizes = self.ctx.instance_types([k for kinds in types(config).values() for k in kinds])
         yield from vcpus(config, {kind: size.vcpus for kind, size in sizes.items()})
         others = [
             ("ec2", self.ADDRESSES, "Elastic IPs", 2 if config.network.egress == "nat" else 1),

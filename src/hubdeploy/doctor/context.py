@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hubdeploy.aws.inventory import Inventory
 from hubdeploy.aws.session import Aws
+from hubdeploy.aws.types import InstanceSize, sizes
 from hubdeploy.config.model import Config
 from hubdeploy.config.names import Names, Role
 from hubdeploy.errors import RemoteError
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
 
 FACTS = "/opt/hubdeploy/venv/bin/hubdeploy-node doctor"
 """Prints one JSON object of facts about the machine, see :mod:`hubdeploy.node`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class InstanceSize:
-    """Memory in bytes, vCPUs, and the architectures of images that it can run."""
-
-    memory: int
-    vcpus: int
-    architectures: tuple[str, ...]
 
 
 @dataclass(kw_only=True)
@@ -62,24 +54,7 @@ class DoctorContext:
     def instance_types(self, kinds: Sequence[str]) -> dict[str, InstanceSize]:
         """Sizes of the types that EC2 knows among ``kinds``; one read for each set of them."""
         wanted = sorted(set(kinds))
-
-        def ask() -> dict[str, InstanceSize]:
-            found = self.aws.pages(
-                "ec2",
-                "describe_instance_types",
-                "InstanceTypes",
-                Filters=[{"Name": "instance-type", "Values": wanted}],
-            )
-            return {
-                item["InstanceType"]: InstanceSize(
-                    memory=item["MemoryInfo"]["SizeInMiB"] << 20,
-                    vcpus=item["VCpuInfo"]["DefaultVCpus"],
-                    architectures=tuple(item["ProcessorInfo"]["SupportedArchitectures"]),
-                )
-                for item in found
-            }
-
-        return self.inventory.once(f"types {wanted}", ask)
+        return self.inventory.once(f"types {wanted}", lambda: sizes(wanted, aws=self.aws))
 
     @property
     def has_trusted_certificate(self) -> bool:

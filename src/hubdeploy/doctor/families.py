@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hubdeploy.config.model import Config, Workers
+from hubdeploy.config.names import Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,16 @@ class Demand:
     least: int
 
 
+def types(config: Config) -> dict[Role, list[str]]:
+    """The instance types of each kind of machine, the preferred one first."""
+    return {
+        Role.CHEF: [config.chef.instance_type],
+        Role.WORKSTATION: [config.chef.workstation_type],
+        Role.LEADER: [config.leader.instance_type],
+        Role.WORKER: config.worker_types,
+    }
+
+
 def machines(workers: Workers) -> tuple[int, int]:
     """(on demand, spot) when all run; the groups round in favour of on demand."""
     spot = (workers.max_nodes - workers.min_nodes) * workers.spot_share // 100
@@ -80,12 +91,9 @@ def vcpus(config: Config, sizes: Mapping[str, int]) -> Iterator[Demand]:
     workers = config.workers
     most: Counter[tuple[Family, bool]] = Counter()
     least: Counter[tuple[Family, bool]] = Counter()
-    permanent = (
-        config.leader.instance_type,
-        config.chef.instance_type,
-        config.chef.workstation_type,
-    )
-    for kind in permanent:
+    for role, (kind, *_) in types(config).items():
+        if role is Role.WORKER:
+            continue
         for table in (most, least):
             table[family(kind), False] += sizes.get(kind, 0)
     for spot, count in zip((False, True), machines(workers), strict=True):

@@ -71,15 +71,12 @@ class FileSystem(Check):
 
     def _steps(self, *, planning: bool) -> Sequence[Step[Any]]:
         """The step and all that it needs, of a run of its own."""
+        from hubdeploy.pipeline.graph import upto
         from hubdeploy.steps import all_steps
 
-        steps = {step.name: step for step in all_steps(self.ctx.steps(planning=planning))}
-        needed, waiting = set[str](), [TARGETS]
-        while waiting:
-            name = waiting.pop()
-            needed.add(name)
-            waiting += [need for need in steps[name].needs if need not in needed]
-        return [step for name, step in steps.items() if name in needed]
+        steps = all_steps(self.ctx.steps(planning=planning))
+        needed = upto({step.name: step.needs for step in steps}, TARGETS)
+        return [step for step in steps if step.name in needed]
 
 
 CHECKS: tuple[type[Check], ...] = (FileSystem,)

@@ -72,21 +72,19 @@ class Reader:
 
     def knows(self, which: str) -> bool:
         """Whether it is a machine or a role, or looks like the id of a machine that has ended."""
-        names = {name for m in self.there for name in (m.label, m.role, m.instance_id)}
-        return which in names or which.startswith("i-")
+        return which in _names(self.there) or which.startswith("i-")
 
     def _roles(self, on: str | None) -> set[str]:
         """Of the machines that are meant; all, where that cannot be known any more."""
-        meant = {m.role for m in self.there if on in (m.label, m.role, m.instance_id)}
+        meant = {m.role for m in self.there if on in _names([m])}
         return meant or {role.value for role in Role}
 
     def _running(self, on: str | None) -> bool:
         running = [m for m in self.there if m.state == "running"]
-        known = {name for m in running for name in (m.label, m.role, m.instance_id)}
         if on in (None, "all"):
             return bool(running)
         # what is no machine at all is for the choice among those that run to say
-        return on in known or not self.knows(on)
+        return on in _names(running) or not self.knows(on)
 
     def _asked(self, name: str, *, on: str | None, lines: int, since: str) -> list[Found]:
         if name.startswith("user/"):
@@ -110,3 +108,8 @@ class Reader:
         if text not in self._said:
             self._said.add(text)
             self.say(text)
+
+
+def _names(machines: Sequence[Machine]) -> set[str]:
+    """All that people may call them by."""
+    return {name for m in machines for name in (m.label, m.role, m.instance_id)}

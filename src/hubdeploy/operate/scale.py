@@ -9,7 +9,7 @@ from typing import Any
 
 from hubdeploy.aws.groups import is_general, preference, workers_groups
 from hubdeploy.aws.session import Aws
-from hubdeploy.aws.types import memory
+from hubdeploy.aws.types import sizes
 from hubdeploy.config.limits import (
     Limits,
     LiveChange,
@@ -48,7 +48,8 @@ def refuse(
 ) -> None:
     """:class:`ConfigError` where machines of these types (preferred first) and the limits cannot
     go together; ``place`` makes of a key what the message begins with."""
-    found = contradiction(limits, memory(types, aws=aws))
+    memory = {kind: size.memory for kind, size in sizes(types, aws=aws).items()}
+    found = contradiction(limits, memory)
     if found is not None:
         raise ConfigError(f"{place(found.key)}: {found.why}", hint=found.hint)
 

@@ -33,6 +33,17 @@ def reverse(needs: Needs) -> dict[str, frozenset[str]]:
     return {name: frozenset(wants) for name, wants in turned.items()}
 
 
+def upto(needs: Needs, name: str) -> set[str]:
+    """``name`` and all that it needs, directly or not."""
+    found, waiting = set[str](), [name]
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting += needs[one]
+    return found
+
+
 def order(needs: Needs) -> list[str]:
     """One valid order, stable for the same graph."""
     return list(TopologicalSorter(checked(needs)).static_order())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import fields
@@ -143,7 +142,7 @@ class Release(Part[dict[str, Any]]):
         )
         old = observed["release"]
         reference = artifact.reference
-        if self._only_limits_differ(old, body):
+        if self._only_limits_differ(old, artifact):
             reference = old["settings"]
         elif artifact.key not in observed["stored"]:
             yield self.create(
@@ -168,7 +167,7 @@ class Release(Part[dict[str, Any]]):
                     "release", "release for the machines", apply, self._fields(old, wanted, body)
                 )
 
-    def _only_limits_differ(self, old: dict[str, Any], body: bytes) -> bool:
+    def _only_limits_differ(self, old: dict[str, Any], wanted: Artifact) -> bool:
         """Whether the machines' settings are as they should be but for limits that hold already.
 
         The hub follows the limits' parameter, and its configuration has them only as they were
@@ -177,9 +176,9 @@ class Release(Part[dict[str, Any]]):
         if not old.get("settings") or not limits_hold(self):
             return False
         key = str(old["settings"].get("key"))
-        if key == f"{Key.SETTINGS}/{hashlib.sha256(body).hexdigest()}.json":
+        if key == wanted.key:
             return False
-        before, after = self._stored_settings(key), dict(flat(json.loads(body)))
+        before, after = self._stored_settings(key), dict(flat(json.loads(wanted.data)))
         changed = {name for name in before | after if before.get(name) != after.get(name)}
         return bool(before) and changed <= LIMITS
 
