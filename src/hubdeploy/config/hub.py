@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from hubdeploy.config.fields import Change, Section, Size, Span, setting, wrong
-from hubdeploy.config.kinds import Image, InstanceType, Path, Slug, Url, User, Variable
+from hubdeploy.config.kinds import Endpoint, Image, InstanceType, Path, Slug, Url, User, Variable
 
 SMALLEST_SERVER = 64 << 20
 """Below, not even a notebook server's own process fits."""
@@ -54,14 +54,16 @@ class Authenticator(Section):
     issuer: Url | None = setting(
         None, describe="oidc, lti13: the provider's issuer URL.", change=Change.CONVERGE
     )
-    authorize_url: Url | None = setting(
+    authorize_url: Endpoint | None = setting(
         None, describe="oidc, lti13: authorisation endpoint.", change=Change.CONVERGE
     )
-    token_url: Url | None = setting(None, describe="oidc: token endpoint.", change=Change.CONVERGE)
-    userdata_url: Url | None = setting(
+    token_url: Endpoint | None = setting(
+        None, describe="oidc: token endpoint.", change=Change.CONVERGE
+    )
+    userdata_url: Endpoint | None = setting(
         None, describe="oidc: user info endpoint.", change=Change.CONVERGE
     )
-    jwks_url: Url | None = setting(
+    jwks_url: Endpoint | None = setting(
         None, describe="lti13: the platform's key set.", change=Change.CONVERGE
     )
     username_claim: str = setting(

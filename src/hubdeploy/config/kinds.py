@@ -36,13 +36,13 @@ Image = Annotated[
         pattern=r"[a-zA-Z0-9][\w.:/@-]*",
     ),
 ]
-Url = Annotated[
+_ADDRESS = 'an address such as "https://example.org/path"'
+Url = Annotated[str, Matching(words=_ADDRESS, pattern=r"https://\S+")]
+Endpoint = Annotated[
     str,
-    Matching(
-        words='an address such as "https://example.org/path"',
-        pattern=r"https://\S+|http://(localhost|127\.0\.0\.1)(:\d+)?(/\S*)?",
-    ),
+    Matching(words=_ADDRESS, pattern=r"https://\S+|http://(localhost|127\.0\.0\.1)(:\d+)?(/\S*)?"),
 ]
+"""Of a login provider; one on the hub's own machine may go without TLS."""
 Variable = Annotated[
     str, Matching(words="a variable's name of letters, digits and _", pattern=r"[A-Za-z_]\w*")
 ]
