@@ -45,6 +45,7 @@ class Watched(Fleet):
         self.let_in_ever = 0
         self.disk_was_full = False
         self.last_busy = 0.0
+        self.given_up_now: set[str] = set()
 
     def admits(self, world: World, server: Server) -> bool:
         admitted = super().admits(world, server)
@@ -58,6 +59,7 @@ class Watched(Fleet):
         if world.users or world.pending or world.refused:
             self.last_busy = world.now
         done = len(self.actions)
+        self.given_up_now.clear()
         in_use = {m.id: bool(m.servers) for m in world.machines.values()}
         active_since = dict(self.became_active)
         super().tick(world)
@@ -65,6 +67,8 @@ class Watched(Fleet):
             if isinstance(action, Terminate):
                 assert not in_use[action.instance], f"ended a machine in use: {action}"
                 self.failed += action.failed
+                if action.failed:
+                    self.given_up_now.add(action.instance)
             if isinstance(action, Activate) and action.joined:
                 self.became_active[action.instance] = at
             if isinstance(action, Cordon) and action.why is Why.SURPLUS:
@@ -115,7 +119,12 @@ class Watched(Fleet):
     def least(self, world: World) -> int:
         """``min_nodes``, as far as the limits leave room beside machines that are leaving."""
         limits = self.scenario.limits
-        leaving = [m for m in world.machines.values() if m.spot_notice or m.why]
+        leaving = [
+            m
+            for m in world.machines.values()
+            # what is given up in this tick still took its place when the tick was decided
+            if m.spot_notice or m.why or m.id in self.given_up_now
+        ]
         room = limits.max_nodes - len(leaving)
         if limits.max_cluster_memory:
             biggest = max(kind.memory for kind in self.scenario.kinds)

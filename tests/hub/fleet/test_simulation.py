@@ -91,4 +91,4 @@ def test_the_command_prints_figures_for_people_and_for_programs() -> None:
     assert json.loads(raw)["class"]["ratio"] <= 1.25
     wrong = subprocess.run([*command, "nonsense"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
-    assert "known are class, day, week" in wrong.stderr
+    assert "known are class, day, two-types, week" in wrong.stderr
