@@ -18,7 +18,7 @@ down: $(READY)
 
 test: $(READY) lint
 	@scripts/prepare test
-	@$(MAKE) --no-print-directory test-fast test-machines
+	@$(MAKE) --no-print-directory --keep-going test-fast test-machines
 
 # what needs no containers, on all cores
 test-fast: $(READY)
