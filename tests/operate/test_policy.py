@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.plugins.aws import CloudAccount
 from tests.plugins.standing import TEXT, Standing
+from typer.testing import CliRunner
 
+from hubdeploy.cli.main import app
 from hubdeploy.config.names import Names
 from hubdeploy.doctor import all_checks
 from hubdeploy.doctor.check import run
@@ -23,13 +30,13 @@ from hubdeploy.sandbox.cloud.rights.policy import evaluate
 Make = Callable[[str], Standing]
 OUTSIDE = ("spawn", "hub.image", "chef.packages", "hub.url")
 """Checks that ask others than AWS."""
+LONGEST_NAME = 24
 NAMES = Names(deployment="demo", region="eu-central-1", account="111122223333")
 
 
 def limited(made: Standing) -> Standing:
     """The same deployment, for an operator with nothing but the policy."""
-    document = policy.document(made.names)
-    return replace(made, operator=made.cloud.restricted(document))
+    return replace(made, operator=made.cloud.restricted(*policy.documents(made.names)))
 
 
 def denied(made: Standing) -> list[str]:
@@ -135,9 +142,70 @@ def test_with_a_boundary_no_role_can_be_made_without_it() -> None:
     assert not evaluate([document], "iam:DeleteRolePermissionsBoundary", arn, bound).allowed
 
 
-def test_it_fits_into_a_roles_inline_policies() -> None:
-    # 10,240 characters without white space (IAM quotas)
-    assert len(json.dumps(policy.document(NAMES), separators=(",", ":"))) < 10_240
+LONGEST = "arn:aws-us-gov:iam::111122223333:policy/" + "path/" * 102 + "b" * 128
+"""A boundary's ARN: its path may have 512 characters, its name 128 (IAM quotas)."""
+
+
+@pytest.mark.parametrize("files", [True, False])
+@pytest.mark.parametrize("boundary", [None, LONGEST])
+@pytest.mark.parametrize("region", ["eu-central-1", "us-gov-west-1", "cn-northwest-1"])
+def test_two_managed_policies_are_the_whole_whatever_the_name(
+    region: str, boundary: str | None, files: bool
+) -> None:
+    for length in range(1, LONGEST_NAME + 1):
+        names = Names(deployment="a" * length, region=region, account="111122223333")
+        parts = policy.documents(names, boundary=boundary, files=files)
+        # white space is not counted (IAM quotas); there is none in a name or an ARN
+        assert all(len("".join(json.dumps(part).split())) <= 6_144 for part in parts)
+        assert len(parts) == 2
+        whole = policy.document(names, boundary=boundary, files=files)
+        assert by_sid(parts) == by_sid([whole])
+
+
+def by_sid(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted((s for d in documents for s in d["Statement"]), key=lambda each: each["Sid"])
+
+
+def test_as_a_whole_it_fits_a_permission_set() -> None:
+    # PutInlinePolicyToPermissionSet takes 32,768 characters, white space counted
+    names = Names(deployment="a" * LONGEST_NAME, region="us-gov-west-1", account="111122223333")
+    assert len(json.dumps(policy.document(names, boundary=LONGEST), indent=2)) < 32_768
+
+
+def test_iam_takes_the_files_that_the_command_writes(tmp_path: Path, cloud: CloudAccount) -> None:
+    config = tmp_path / "hubdeploy.toml"
+    config.write_text(f'name = "{"a" * LONGEST_NAME}"\nregion = "eu-central-1"\n')
+    words = ["policy", "--config", str(config), "--account", "111122223333"]
+    ran = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "new" / "policies")])
+    assert ran.exit_code == 0, ran.output
+    asked = re.findall(r"--policy-name (\S+) \\\n  --policy-document file://(\S+)", ran.stdout)
+    made = [
+        cloud.aws.call(
+            "iam", "create_policy", PolicyName=name, PolicyDocument=Path(path).read_text()
+        )
+        for name, path in asked
+    ]
+    assert len(made) == 2
+    names = Names(deployment="a" * LONGEST_NAME, region="eu-central-1", account="111122223333")
+    written = [json.loads(Path(path).read_text()) for _, path in asked]
+    assert written == policy.documents(names)
+    whole = CliRunner().invoke(app, words)
+    assert json.loads(whole.stdout) == policy.document(names)
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "hubdeploy.toml"
+    config.write_text('name = "demo"\nregion = "eu-central-1"\n')
+    words = ["policy", "--config", str(config), "--account", "111122223333", "--out", str(config)]
+    ran = subprocess.run(
+        [Path(sys.executable).with_name("hubdeploy"), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert f"error: cannot write {config}" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 def test_a_refused_call_points_to_the_policy(configured: Make) -> None:

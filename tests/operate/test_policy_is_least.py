@@ -93,8 +93,8 @@ ONLY_SOMETIMES: dict[str, str] = {
 
 def limited(made: Standing) -> Standing:
     boundary = made.config.permissions_boundary
-    document = policy.document(made.names, boundary=boundary)
-    return replace(made, operator=made.cloud.restricted(document))
+    parts = policy.documents(made.names, boundary=boundary)
+    return replace(made, operator=made.cloud.restricted(*parts))
 
 
 def everyday(made: Standing) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hubdeploy.operate.policy import document
+from hubdeploy.operate.policy import documents
 from hubdeploy.pipeline import runner
 from hubdeploy.pipeline.step import Step
 from hubdeploy.remote import keys
@@ -18,7 +18,7 @@ from tests.steps.rig import Rig, config, context
 
 def test_the_policy_that_hubdeploy_prints_is_enough_for_up_and_down(cloud: CloudAccount) -> None:
     rig = Rig(cloud)
-    aws = cloud.restricted(document(rig.names))
+    aws = cloud.restricted(*documents(rig.names))
 
     def steps(**more: str) -> list[Step[Any]]:
         return all_steps(context(aws, cloud.account, config(), **more))

@@ -186,6 +186,11 @@ class Names:
         """
         return f"{self.prefix}-{self.region}-{role}"
 
+    @property
+    def operator_policy(self) -> str:
+        """IAM policies of who may operate the deployment; a number follows."""
+        return f"{self.prefix}-{self.region}-operator"
+
     def alarm(self, what: str) -> str:
         """CloudWatch alarm: ``leader-disk`` …"""
         return f"{self.prefix}-alarm-{what}"

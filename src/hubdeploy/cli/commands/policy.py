@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hubdeploy.cli import help, options
 
-EXAMPLE = "hubdeploy policy --account 111122223333 > policy.json"
+if TYPE_CHECKING:
+    from hubdeploy.config.names import Names
+
+EXAMPLE = "hubdeploy policy --account 111122223333 --out policies"
 
 
 def policy(
@@ -26,14 +30,22 @@ def policy(
     keep_files: Annotated[
         bool, typer.Option("--keep-files", help="Without the right to delete users' files.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="A folder: write it as managed policies, a file each."),
+    ] = None,
     profile: options.Profile = None,
 ) -> None:
-    """Print the IAM policy with the least rights for this deployment's operator."""
+    """Print the IAM policy with the least rights for this deployment's operator.
+
+    As a whole it fits a permission set of IAM Identity Center. A managed policy may hold 6,144
+    characters, which is less: --out writes as many as it takes, to be attached all.
+    """
     from hubdeploy.aws.session import Aws
     from hubdeploy.config.load import load
     from hubdeploy.config.names import Names
     from hubdeploy.errors import ConfigError
-    from hubdeploy.operate.policy import document
+    from hubdeploy.operate.policy import document, documents
     from hubdeploy.sandbox.adapt import ACCOUNT
 
     loaded = load(config)
@@ -42,8 +54,33 @@ def policy(
     # the rehearsal's account has a number of its own; it need not be running for this
     number = account or (ACCOUNT if sandbox else Aws(region=loaded.region, profile=profile).account)
     names = Names(deployment=loaded.name, region=loaded.region, account=number)
-    made = document(names, boundary=boundary or loaded.permissions_boundary, files=not keep_files)
-    sys.stdout.write(json.dumps(made, indent=2) + "\n")
+    bound, files = boundary or loaded.permissions_boundary, not keep_files
+    if out is None:
+        sys.stdout.write(_text(document(names, boundary=bound, files=files)))
+    else:
+        _write(documents(names, boundary=bound, files=files), out, names)
+
+
+def _write(documents: list[dict[str, Any]], out: Path, names: Names) -> None:
+    """A file each, and on stdout the commands that make policies of them."""
+    from hubdeploy.cli.output import plain
+    from hubdeploy.errors import HubdeployError
+
+    for number, document in enumerate(documents, 1):
+        name = f"{names.operator_policy}-{number}"
+        path = out / f"{name}.json"
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            path.write_text(_text(document), encoding="utf-8")
+        except OSError as error:
+            raise HubdeployError(f"cannot write {path}: {error.strerror}") from error
+        plain(f"aws iam create-policy --policy-name {name} \\")
+        plain(f"  --policy-document file://{path.as_posix()}")
+    plain(f"Make these {len(documents)}, and attach each to the operator's role, group or user.")
+
+
+def _text(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2) + "\n"
 
 
 def register(app: typer.Typer) -> None:

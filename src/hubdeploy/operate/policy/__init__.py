@@ -12,20 +12,31 @@ from collections.abc import Iterator
 from typing import Any
 
 from hubdeploy.config.names import Names
+from hubdeploy.operate.policy import parts
 from hubdeploy.operate.policy.grant import Grant
 from hubdeploy.operate.policy.machines import machines, roles
 from hubdeploy.operate.policy.network import network
 from hubdeploy.operate.policy.reading import reading
 from hubdeploy.operate.policy.storage import services, storage
 
-__all__ = ["Grant", "actions", "document", "grants"]
+__all__ = ["Grant", "actions", "document", "documents", "grants"]
 
 
 def document(names: Names, *, boundary: str | None = None, files: bool = True) -> dict[str, Any]:
-    """The policy. ``boundary``: roles may only be made with this permissions boundary;
-    ``files`` false: without the right to delete the file system."""
-    statements = [grant.statement() for grant in grants(names, boundary=boundary, files=files)]
-    return {"Version": "2012-10-17", "Statement": statements}
+    """The whole policy, longer than one managed policy may be: see :func:`documents`.
+
+    ``boundary``: roles may only be made with this permissions boundary; ``files`` false: without
+    the right to delete the file system.
+    """
+    return parts.document(grants(names, boundary=boundary, files=files))
+
+
+def documents(
+    names: Names, *, boundary: str | None = None, files: bool = True
+) -> list[dict[str, Any]]:
+    """The same as managed policies that IAM takes, which have to be attached all."""
+    whole = grants(names, boundary=boundary, files=files)
+    return [parts.document(part) for part in parts.split(whole)]
 
 
 def grants(names: Names, *, boundary: str | None, files: bool) -> Iterator[Grant]:
