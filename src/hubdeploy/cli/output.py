@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from hubdeploy.errors import HubdeployError
@@ -31,6 +32,25 @@ def console(*, stderr: bool = False) -> Console:
         width=None if stream.isatty() or os.environ.get("COLUMNS") else 80,
         emoji=False,
     )
+
+
+def folded(out: Console, text: str, *, then: str = "  ", style: str = "") -> None:
+    """Print prose, broken between words; its further lines begin with ``then``.
+
+    Not for what people copy: a command or an address that is broken is another one.
+    """
+    from rich.text import Text
+
+    own = text[: len(text) - len(text.lstrip())]
+    lines = textwrap.wrap(
+        text,
+        out.width,
+        subsequent_indent=own + then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    for line in lines:
+        out.print(Text(line, style=style), soft_wrap=True)
 
 
 def emit(kind: str, data: dict[str, Any]) -> None:

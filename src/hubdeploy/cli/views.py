@@ -122,8 +122,12 @@ ROOMY, SLIM = 76, 44
 
 def show_status(status: Status, out: Console) -> None:
     """The deployment at a glance."""
+    head = f"{status.deployment} in {status.region}"
+    hub = f"  {status.url}" if status.url else "  (no hub yet)"
     out.print(f"[bold]{status.deployment}[/] in {status.region}", end="")
-    out.print(f"  {status.url}" if status.url else "  (no hub yet)", soft_wrap=True, markup=False)
+    if len(head) + len(hub) > out.width:
+        out.print()
+    out.print(hub, soft_wrap=True, markup=False)
     out.print(machines_table(status.machines, width=out.width))
     if status.group is not None:
         group = status.group

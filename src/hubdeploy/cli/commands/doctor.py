@@ -50,17 +50,18 @@ def doctor(
     """
     from hubdeploy.cli.channels import channel
     from hubdeploy.cli.deployment import open_deployment
-    from hubdeploy.cli.output import console, emit, plain
+    from hubdeploy.cli.output import console, emit, folded
     from hubdeploy.doctor import all_checks, for_stage
     from hubdeploy.doctor.check import chosen, run
     from hubdeploy.doctor.context import DoctorContext
     from hubdeploy.errors import HubdeployError
     from hubdeploy.pipeline.step import Severity
 
+    out = console()
     checks = chosen(all_checks(), only=only or (), skip=skip or ())
     if list_only:
         for check in checks:
-            plain(f"{check.name:24} {check.title}")
+            folded(out, f"{check.name:24} {check.title}", then=" " * 4)
         return
     opened = open_deployment(
         path=config, sandbox=sandbox, profile=profile, region=region, anonymous=True
@@ -85,7 +86,6 @@ def doctor(
         sandbox=opened.sandbox is not None,
         offline=offline,
     )
-    out = console()
     reports = run(
         [check(ctx) for check in checks],
         fix=fix,
@@ -141,6 +141,7 @@ def _show(report: Report, *, out: object, fix: bool) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from hubdeploy.cli.output import folded
     from hubdeploy.pipeline.step import Severity
 
     assert isinstance(out, Console)
@@ -152,10 +153,16 @@ def _show(report: Report, *, out: object, fix: bool) -> None:
     mark, style = marks[report.severity]
     line = Text(mark, style=style)
     line.append(f"  {report.name:22}", style="dim")
-    line.append(f"  {report.title}", style="")
-    out.print(line, soft_wrap=True)
+    beside = f"  {report.title}"
+    if len(line) + len(beside) <= out.width:
+        line.append(beside)
+        out.print(line, soft_wrap=True)
+    else:
+        line.rstrip()
+        out.print(line, soft_wrap=True)
+        folded(out, f"      {report.title}", then="")
     for finding in report.findings:
-        out.print(Text(f"      {finding.message}"), soft_wrap=True)
+        folded(out, f"      {finding.message}")
         if finding.hint:
             out.print(Text(f"      -> {finding.hint}", style="dim"), soft_wrap=True)
     if report.findings and report.repairable and not fix:

@@ -28,7 +28,7 @@ def plan(
     from dataclasses import asdict
 
     from hubdeploy.cli.deployment import open_deployment
-    from hubdeploy.cli.output import console, emit
+    from hubdeploy.cli.output import console, emit, folded
     from hubdeploy.cli.views import plan_dict, show_plan
     from hubdeploy.operate import cost, costchange
     from hubdeploy.pipeline import runner
@@ -69,7 +69,7 @@ def plan(
             *(change.lines() if change else ()),
             *((cost.REHEARSAL,) if opened.sandbox else ()),
         ):
-            out.print(line, markup=False, soft_wrap=True)
+            folded(out, line)
     if detailed_exitcode and outcome.mutations:
         raise typer.Exit(2)
 

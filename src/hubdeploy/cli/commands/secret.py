@@ -47,7 +47,7 @@ def list_(
 ) -> None:
     """List the secrets that can be set, and which are."""
     from hubdeploy.cli.deployment import open_deployment
-    from hubdeploy.cli.output import console, emit
+    from hubdeploy.cli.output import console, emit, folded
     from hubdeploy.operate import secrets
 
     opened = open_deployment(path=config, sandbox=sandbox, profile=profile, region=region)
@@ -57,7 +57,8 @@ def list_(
         return
     out = console()
     for name, what in secrets.NAMES.items():
-        out.print(f"{'set    ' if name in there else 'not set'}  {name:26} {what}", soft_wrap=True)
+        state = "set    " if name in there else "not set"
+        folded(out, f"{state}  {name:26} {what}", then=" " * 11)
 
 
 def show(

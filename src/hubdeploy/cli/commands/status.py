@@ -41,7 +41,7 @@ def status(
     from dataclasses import asdict
 
     from hubdeploy.cli.deployment import open_deployment
-    from hubdeploy.cli.output import console, emit
+    from hubdeploy.cli.output import console, emit, folded
     from hubdeploy.cli.views import show_status
     from hubdeploy.operate import cost
     from hubdeploy.operate.status import read
@@ -58,7 +58,7 @@ def status(
         out = console()
         show_status(now, out)
         for line in (*estimate.lines(), *((cost.REHEARSAL,) if opened.sandbox else ())):
-            out.print(line, markup=False, soft_wrap=True)
+            folded(out, line)
     if not now.exists:
         raise _nothing(now)
 

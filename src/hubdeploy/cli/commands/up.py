@@ -133,13 +133,14 @@ def _why_grave(change: Change) -> str:
 
 def _costs(opened: Opened, out: Console) -> None:
     """What is agreed to: the difference where something stands, else the whole."""
+    from hubdeploy.cli.output import folded
     from hubdeploy.operate import cost, costchange
 
     estimate = cost.read(opened.config, aws=opened.aws)
     change = costchange.read(opened.config, estimate, aws=opened.aws, names=opened.names)
     lines = estimate.lines() if change is None else change.lines()
     for line in (*lines, *((cost.REHEARSAL,) if opened.sandbox else ())):
-        out.print(line, markup=False, soft_wrap=True)
+        folded(out, line)
 
 
 def _result(
