@@ -23,6 +23,7 @@ from hubdeploy.operate import cleaning, cloudlogs, cost, costchange, policy, sca
 from hubdeploy.operate.logs import command
 from hubdeploy.operate.policy.simulation import USED
 from hubdeploy.remote.ssm import SsmChannel
+from hubdeploy.sandbox.cloud.overlay import recovery
 from hubdeploy.sandbox.cloud.rights.enforcement import last_accessed
 
 Make = Callable[[str], Standing]
@@ -130,6 +131,17 @@ def everyday(made: Standing) -> None:
     assert own.findings == []
 
 
+def back_up(made: Standing) -> None:
+    """A night passes; the account lets its backups be deleted."""
+    cloud = made.cloud
+    (found,) = cloud.aws.pages("efs", "describe_file_systems", "FileSystems")
+    recovery.back_up(cloud.cloud, cloud.account, cloud.region, found["FileSystemId"])
+    policy = json.dumps({"Version": "2012-10-17", "Statement": []})
+    cloud.aws.call(
+        "backup", "put_backup_vault_access_policy", BackupVaultName=recovery.VAULT, Policy=policy
+    )
+
+
 def denied(made: Standing) -> list[str]:
     return sorted(
         {
@@ -161,6 +173,7 @@ def test_the_policy_suffices_for_changes_and_for_every_way_of_deploying(
     assert changed.plan().mutations == []
     changed = replace(first, config=parse(text))
     changed.up()
+    back_up(changed)
     changed.down(delete_files=changed.names.deployment)
     assert denied(first) == []
 

@@ -285,7 +285,7 @@ ALL_AT_ONCE: tuple[tuple[Spoil, str], ...] = (
     (widen_a_role, "iam.worker"),
     (attach_a_policy, "iam.leader"),
     (empty_a_profile, "iam.chef-server"),
-    (end_backups, "files"),
+    (end_backups, "files.backups"),
     (drop_a_mount_target, "files.target.1"),
     (drop_the_access_point, "files.homes"),
     (drop_the_release, "release"),

@@ -12,6 +12,7 @@ def all_steps(ctx: Context) -> list[Step[Any]]:
     from hubdeploy.steps import (
         alarms,
         artifacts,
+        backups,
         bucket,
         deployment,
         discovery,
@@ -49,6 +50,7 @@ def all_steps(ctx: Context) -> list[Step[Any]]:
         bucket.Bucket,
         iam.Iam,
         files.FileSystem,
+        backups.Backups,
         mounts.MountTargets,
         discovery.Discovery,
         parameters.Parameters,

@@ -1,4 +1,4 @@
-"""The users' files: EFS with a mount target in every zone, backed up, kept by ``down``."""
+"""The users' files: EFS with a mount target in every zone, kept by ``down``."""
 
 from __future__ import annotations
 
@@ -69,7 +69,6 @@ class FileSystem(Part[dict[str, Any]]):
         return {
             **found,
             "lifecycle": lifecycle,
-            "backup": self._backup(file_system),
             "points": [
                 point
                 for point in points
@@ -77,15 +76,6 @@ class FileSystem(Part[dict[str, Any]]):
                 and point.get("LifeCycleState", "available") in ("available", "creating")
             ],
         }
-
-    def _backup(self, file_system: str) -> str:
-        try:
-            answer = self.call("efs", "describe_backup_policy", FileSystemId=file_system)
-        except AwsError as error:
-            if error.code == "PolicyNotFound":
-                return "DISABLED"
-            raise
-        return str(answer["BackupPolicy"]["Status"])
 
     def changes(self, observed: dict[str, Any]) -> Changes:
         storage = self.config.storage
@@ -108,7 +98,6 @@ class FileSystem(Part[dict[str, Any]]):
             yield from self._adopt(observed, file_system)
             yield from self._throughput(observed, file_system)
         yield from self._lifecycle(observed, file_system)
-        yield from self._backups(observed, file_system)
         yield from self._access_point(observed, file_system)
         self.outputs["file_system"] = file_system
 
@@ -217,24 +206,6 @@ class FileSystem(Part[dict[str, Any]]):
                         new=new.get("TransitionToIA", "never"),
                     ),
                 ),
-            )
-
-    def _backups(self, observed: dict[str, Any], file_system: str) -> Changes:
-        wanted = self.config.storage.backups
-        old = observed.get("backup", "DISABLED")
-        if (old in ("ENABLED", "ENABLING")) is not wanted:
-            new = "ENABLED" if wanted else "DISABLED"
-            yield self.update(
-                RESOURCE,
-                "daily backups of the file system",
-                partial(
-                    self.settle,
-                    "efs",
-                    "put_backup_policy",
-                    FileSystemId=file_system,
-                    BackupPolicy={"Status": new},
-                ),
-                (FieldChange(name="backups", old=old, new=new),),
             )
 
     def _access_point(self, observed: dict[str, Any], file_system: str) -> Changes:

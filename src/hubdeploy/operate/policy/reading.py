@@ -12,6 +12,9 @@ def reading() -> Iterator[Grant]:
         sid="Read",
         actions=(
             "autoscaling:Describe*",
+            "backup:DescribeBackupVault",
+            "backup:GetBackupVaultAccessPolicy",
+            "backup:ListRecoveryPointsByResource",
             "cloudwatch:DescribeAlarms",
             "ec2:Describe*",
             "ecr:DescribeRepositories",

@@ -38,6 +38,13 @@ def storage(names: Names, files: bool) -> Iterator[Grant]:
         ),
         condition=tagged(names),
     )
+    if files:
+        yield Grant(
+            sid="Backups",
+            actions=("backup:DeleteRecoveryPoint",),
+            resources=(arn(names, "backup", "recovery-point:*"),),
+            condition=tagged(names),
+        )
     yield from _mounting(names)
 
 

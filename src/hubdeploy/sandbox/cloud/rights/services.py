@@ -148,6 +148,17 @@ def _file_system(cloud: Cloud, call: Call) -> list[Target]:
     return [(_arn(call, "elasticfilesystem", f"file-system/{ident}"), tags)]
 
 
+def _recovery(cloud: Cloud, call: Call) -> list[Target]:
+    """A backup bears the tags of what it is of; a vault has none of ours."""
+    from hubdeploy.sandbox.cloud.overlay import recovery
+
+    point = call.params.get("RecoveryPointArn")
+    if point:
+        return [(point, recovery.tags_of(cloud, call.account, call.region, point))]
+    vault = call.params.get("BackupVaultName")
+    return [(_arn(call, "backup", f"backup-vault:{vault}"), {})] if vault else _ANY
+
+
 def _repository(_cloud: Cloud, call: Call) -> list[Target]:
     name = call.params.get("repositoryName")
     if call.params.get("resourceArn"):
@@ -207,6 +218,7 @@ FINDERS: dict[str, Finder] = {
     "autoscaling": _group,
     "servicediscovery": _cloud_map,
     "efs": _file_system,
+    "backup": _recovery,
     "ecr": _repository,
     "logs": _log_group,
     "cloudwatch": _alarm,
