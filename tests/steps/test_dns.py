@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from hubdeploy.errors import ConfigError
-from hubdeploy.pipeline.change import Action
+from hubdeploy.pipeline.change import Action, Unknown
 from hubdeploy.pipeline.runner import PipelineFailed
 from hubdeploy.steps.dns import best_zone
 from tests.plugins.aws import CloudAccount
 from tests.steps.rig import Rig
+from tests.steps.test_drift import lose_the_address
 
 
 def zone(name: str, *, private: bool = False) -> dict[str, Any]:
@@ -57,6 +58,22 @@ def records(cloud: CloudAccount) -> dict[str, list[str]]:
 
 def test_the_hub_has_a_name_that_goes_with_it(rig: Rig, cloud: CloudAccount) -> None:
     rig.up()
+    assert records(cloud) == {"notebooks.lab.example.org.": [rig.outputs["address.ip"]]}
+    assert rig.plan() == []
+    rig.down()
+    assert records(cloud) == {}
+
+
+def test_the_name_follows_when_the_address_was_given_back_by_hand(
+    rig: Rig, cloud: CloudAccount
+) -> None:
+    rig.up()
+    lost = rig.outputs["address.ip"]
+    lose_the_address(rig)
+    (change,) = [change for change in rig.plan() if change.resource == "dns"]
+    assert (change.fields[0].old, change.fields[0].new) == (lost, Unknown("address.leader"))
+    rig.up()
+    assert rig.outputs["address.ip"] != lost
     assert records(cloud) == {"notebooks.lab.example.org.": [rig.outputs["address.ip"]]}
     assert rig.plan() == []
     rig.down()

@@ -11,6 +11,7 @@ import pytest
 from hubdeploy.aws.inventory import tags_of
 from hubdeploy.config.limits import Limits, changed_live
 from hubdeploy.config.names import TAG_RESOURCE, Role
+from hubdeploy.errors import AwsError
 from hubdeploy.pipeline import runner
 from hubdeploy.pipeline.change import Action
 from tests.plugins.aws import CloudAccount
@@ -183,6 +184,12 @@ def detach_the_address(rig: Rig) -> None:
     rig.cloud.client("ec2").disassociate_address(AssociationId=found["AssociationId"])
 
 
+def lose_the_address(rig: Rig) -> None:
+    detach_the_address(rig)
+    found = item(rig.cloud, "describe_addresses", "Addresses", "address.leader")
+    rig.cloud.client("ec2").release_address(AllocationId=found["AllocationId"])
+
+
 def end_an_instance(role: Role) -> Spoil:
     def spoil(rig: Rig) -> None:
         rig.cloud.client("ec2").terminate_instances(InstanceIds=[rig.outputs[f"instance.{role}"]])
@@ -241,6 +248,20 @@ def end_the_nat_gateway(rig: Rig) -> None:
     rig.cloud.client("ec2").delete_nat_gateway(NatGatewayId=rig.outputs["nat"])
 
 
+def end_the_nat_gateway_with_its_address(rig: Rig) -> None:
+    end_the_nat_gateway(rig)
+    found = item(rig.cloud, "describe_addresses", "Addresses", "address.nat")
+
+    def released() -> bool:
+        try:
+            rig.cloud.aws.call("ec2", "release_address", AllocationId=found["AllocationId"])
+        except AwsError:
+            return False
+        return True
+
+    rig.cloud.wait(released, what="the gateway to let go of its address")
+
+
 def drop_the_volume(rig: Rig) -> None:
     rig.cloud.client("ec2").delete_volume(VolumeId=rig.outputs["volume"])
 
@@ -264,7 +285,9 @@ ONE_AFTER_THE_OTHER: tuple[tuple[Spoil, str], ...] = (
     (empty_and_drop_the_bucket, "bucket"),
     (drop_the_group, "workers.m6i.xlarge"),
     (end_the_nat_gateway, "nat"),
+    (end_the_nat_gateway_with_its_address, "address.nat"),
     (drop_the_volume, "volume.leader"),
+    (lose_the_address, "address.leader"),
     (end_an_instance(Role.CHEF), "instance.chef-server"),
     (end_an_instance(Role.WORKSTATION), "instance.workstation"),
     (end_an_instance(Role.LEADER), "instance.leader"),

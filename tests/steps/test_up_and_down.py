@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -40,8 +41,26 @@ def test_up_brings_all_machines_to_ready_and_says_where_the_hub_is(
     assert all('"ready"' in item["Value"] for item in found)
 
 
-def test_a_second_up_only_reads_and_not_often(rig: Rig, cloud: CloudAccount) -> None:
+SEVERAL_TYPES = {
+    "workers": {"instance_types": ["m6i.xlarge", "m5.xlarge", "m5a.xlarge"], "spot_share": 50},
+    "hub": {
+        "profiles": [
+            {"name": "large", "title": "Large", "instance_type": "r6i.xlarge"},
+            {"name": "larger", "title": "Larger", "instance_type": "r6i.2xlarge"},
+        ]
+    },
+}
+"""Five groups of workers."""
+
+
+@pytest.mark.parametrize(("tables", "groups"), [({}, 1), (SEVERAL_TYPES, 5)])
+def test_a_second_up_only_reads_and_not_often(
+    cloud: CloudAccount, tables: dict[str, Any], groups: int
+) -> None:
+    rig = Rig(cloud, **tables)
     rig.up()
+    found = cloud.aws.pages("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups")
+    assert len(found) == groups
     cloud.calls.clear()
     assert rig.up().mutations == []
     assert cloud.calls.mutations(account=cloud.account) == []
