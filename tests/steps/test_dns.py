@@ -12,7 +12,7 @@ from hubdeploy.pipeline.runner import PipelineFailed
 from hubdeploy.steps.dns import best_zone
 from tests.plugins.aws import CloudAccount
 from tests.steps.rig import Rig
-from tests.steps.test_drift import lose_the_address
+from tests.steps.spoiling import lose_the_address
 
 
 def zone(name: str, *, private: bool = False) -> dict[str, Any]:

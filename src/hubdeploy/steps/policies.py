@@ -7,13 +7,10 @@ resource for an action (``Describe…`` of EC2, ``List…`` of Cloud Map).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from hubdeploy.config.names import TAG_DEPLOYMENT, TAG_ROLE, Key, Names, Role
-from hubdeploy.steps.base import partition
-
-Statement = dict[str, Any]
+from hubdeploy.config.names import TAG_ROLE, Key, Names, Role
+from hubdeploy.steps.scope import Scope, Statement, allow
 
 _PRESENT = {"Null": {"route53:ChangeResourceRecordSetsNormalizedRecordNames": "false"}}
 """``ForAllValues`` is also true of a key that is not there."""
@@ -61,81 +58,25 @@ def policy(
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def _allow(
-    sid: str,
-    actions: Sequence[str],
-    resources: Sequence[str],
-    condition: dict[str, Any] | None = None,
-) -> Statement:
-    """Lists of one stay lists and all is sorted: what AWS gives back compares equal."""
-    statement: Statement = {
-        "Sid": sid,
-        "Effect": "Allow",
-        "Action": sorted(actions),
-        "Resource": sorted(resources),
-    }
-    if condition:
-        statement["Condition"] = condition
-    return statement
-
-
-class _Maker:
-    """Statements of one deployment."""
-
-    def __init__(self, *, names: Names, bucket: str) -> None:
-        self._names = names
-        self._parameters = names.parameters
-        self._partition = partition(names.region)
-        self._bucket = f"arn:{self._partition}:s3:::{bucket}"
-
-    def _arn(self, service: str, rest: str) -> str:
-        names = self._names
-        return f"arn:{self._partition}:{service}:{names.region}:{names.account}:{rest}"
-
-    def _ssm(self, *parameters: str) -> list[str]:
-        return [self._arn("ssm", f"parameter{name}") for name in parameters]
-
-    def _read(self, sid: str, *parameters: str) -> Statement:
-        return _allow(sid, ["ssm:GetParameter"], self._ssm(*parameters))
-
-    def _write(self, sid: str, *parameters: str) -> Statement:
-        return _allow(sid, ["ssm:GetParameter", "ssm:PutParameter"], self._ssm(*parameters))
-
-    def _objects(self, sid: str, actions: Sequence[str], *prefixes: str) -> Statement:
-        resources = [f"{self._bucket}/{prefix}/*" for prefix in prefixes]
-        return _allow(sid, [f"s3:{action}" for action in actions], resources)
-
-    def _listing(self, *prefixes: str) -> Statement:
-        return _allow(
-            "ListOwnObjects",
-            ["s3:ListBucket"],
-            [self._bucket],
-            {"StringLike": {"s3:prefix": [f"{prefix}/*" for prefix in prefixes]}},
-        )
-
-    def _ours(self, service: str, **more: str) -> dict[str, Any]:
-        """Condition: tagged as this deployment's."""
-        tags = {f"{service}:ResourceTag/{TAG_DEPLOYMENT}": self._names.deployment, **more}
-        return {"StringEquals": tags}
+class _Maker(Scope):
+    """The statements of each kind of machine."""
 
     # ------------------------------------------------------------------------ all roles
 
     def common(self, role: Role) -> list[Statement]:
-        parameters = self._parameters
+        parameters = self.parameters
         return [
-            self._read("ReadRelease", parameters.release),
-            self._write(
-                "TellPhase", f"{parameters.phase(role, '*')}", parameters.ssh_host_key("*")
-            ),
-            self._objects("ReadArtifacts", ["GetObject"], "artifacts"),
-            self._objects("WriteCommandOutput", ["PutObject"], Key.COMMANDS),
-            _allow(
+            self.read("ReadRelease", parameters.release),
+            self.write("TellPhase", f"{parameters.phase(role, '*')}", parameters.ssh_host_key("*")),
+            self.objects("ReadArtifacts", ["GetObject"], "artifacts"),
+            self.objects("WriteCommandOutput", ["PutObject"], Key.COMMANDS),
+            allow(
                 "ShipLogs",
                 ["logs:CreateLogStream", "logs:PutLogEvents"],
-                [self._arn("logs", f"log-group:{self._names.log_group('*')}")],
+                [self.arn("logs", f"log-group:{self.names.log_group('*')}")],
             ),
             # what the SSM agent asks for; these actions know no resource
-            _allow(
+            allow(
                 "RunCommand",
                 [
                     "ec2messages:AcknowledgeMessage",
@@ -163,7 +104,7 @@ class _Maker:
         on health checks besides, which are of no use here: the services have none.
         """
         return [
-            _allow(
+            allow(
                 "FindName",
                 [
                     "route53:GetHostedZone",
@@ -174,20 +115,20 @@ class _Maker:
                 ],
                 ["*"],
             ),
-            _allow(
+            allow(
                 "RegisterAddress",
                 [
                     "servicediscovery:DeregisterInstance",
                     "servicediscovery:ListInstances",
                     "servicediscovery:RegisterInstance",
                 ],
-                [self._arn("servicediscovery", "service/*")],
-                self._ours("aws"),
+                [self.arn("servicediscovery", "service/*")],
+                self.ours("aws"),
             ),
-            _allow(
+            allow(
                 "WriteOwnRecord",
                 ["route53:ChangeResourceRecordSets"],
-                [f"arn:{self._partition}:route53:::hostedzone/*"],
+                [f"arn:{self.partition}:route53:::hostedzone/*"],
                 {
                     "ForAllValues:StringEquals": {
                         "route53:ChangeResourceRecordSetsNormalizedRecordNames": [host]
@@ -200,56 +141,56 @@ class _Maker:
     def _pull(self) -> list[Statement]:
         """Images from the deployment's repository."""
         return [
-            _allow("LogInToRegistry", ["ecr:GetAuthorizationToken"], ["*"]),
-            _allow(
+            allow("LogInToRegistry", ["ecr:GetAuthorizationToken"], ["*"]),
+            allow(
                 "PullImage",
                 [
                     "ecr:BatchCheckLayerAvailability",
                     "ecr:BatchGetImage",
                     "ecr:GetDownloadUrlForLayer",
                 ],
-                [self._arn("ecr", f"repository/{self._names.repository}")],
+                [self.arn("ecr", f"repository/{self.names.repository}")],
             ),
         ]
 
     # ------------------------------------------------------------------------ one by one
 
     def chef_server(self) -> list[Statement]:
-        parameters = self._parameters
+        parameters = self.parameters
         return [
-            self._write(
+            self.write(
                 "PublishChefServer",
                 parameters.chef_state,
                 parameters.chef_certificate,
                 parameters.chef_validator,
                 parameters.chef_admin,
             ),
-            self._objects(
+            self.objects(
                 "KeepPackagesAndBackups", ["GetObject", "PutObject"], Key.PACKAGES, Key.CHEF_BACKUP
             ),
-            self._listing(Key.PACKAGES, Key.CHEF_BACKUP),
-            *self._address(self._names.chef_host),
+            self.listing(Key.PACKAGES, Key.CHEF_BACKUP),
+            *self._address(self.names.chef_host),
         ]
 
     def workstation(self) -> list[Statement]:
-        parameters = self._parameters
+        parameters = self.parameters
         return [
-            self._read(
+            self.read(
                 "ReachChefServer",
                 parameters.chef_state,
                 parameters.chef_certificate,
                 parameters.chef_admin,
             ),
-            self._write("TellPublished", parameters.workstation_state),
-            self._objects("KeepPackages", ["GetObject", "PutObject"], Key.PACKAGES),
-            self._listing(Key.PACKAGES),
+            self.write("TellPublished", parameters.workstation_state),
+            self.objects("KeepPackages", ["GetObject", "PutObject"], Key.PACKAGES),
+            self.listing(Key.PACKAGES),
             # which nodes' machines are gone
-            _allow("SeeInstances", ["ec2:DescribeInstances"], ["*"]),
+            allow("SeeInstances", ["ec2:DescribeInstances"], ["*"]),
         ]
 
     def _node(self) -> Statement:
-        parameters = self._parameters
-        return self._read(
+        parameters = self.parameters
+        return self.read(
             "BecomeChefNode",
             parameters.chef_state,
             parameters.chef_certificate,
@@ -258,69 +199,69 @@ class _Maker:
         )
 
     def worker(self) -> list[Statement]:
-        parameters = self._parameters
+        parameters = self.parameters
         return [
             self._node(),
-            self._read("JoinSwarm", parameters.swarm_state, parameters.swarm_token),
-            self._objects("ReadPackages", ["GetObject"], Key.PACKAGES),
-            self._listing(Key.PACKAGES),
+            self.read("JoinSwarm", parameters.swarm_state, parameters.swarm_token),
+            self.objects("ReadPackages", ["GetObject"], Key.PACKAGES),
+            self.listing(Key.PACKAGES),
             *self._pull(),
         ]
 
     def leader(self, *, state_volume: str, zone: str) -> list[Statement]:
-        parameters = self._parameters
+        parameters = self.parameters
         secrets = parameters.hub_secret("x").rsplit("/", 1)[0]
         statements = [
             self._node(),
-            self._write(
+            self.write(
                 "PublishSwarmAndHub",
                 parameters.swarm_state,
                 parameters.swarm_token,
                 parameters.hub_state,
             ),
-            _allow(
+            allow(
                 "ReadHubSecrets",
                 ["ssm:GetParameter", "ssm:GetParametersByPath"],
                 # by path AWS asks for the path itself
-                self._ssm(secrets, parameters.hub_secret("*"), parameters.tls_secret("*")),
+                self.ssm(secrets, parameters.hub_secret("*"), parameters.tls_secret("*")),
             ),
-            _allow(
+            allow(
                 "MakeHubSecrets",
                 ["ssm:PutParameter"],
-                self._ssm(
+                self.ssm(
                     parameters.hub_secret("admin-password"), parameters.hub_secret("doctor-token")
                 ),
             ),
-            self._objects(
+            self.objects(
                 "KeepCertificateAndBackups", ["GetObject", "PutObject"], Key.TLS, Key.HUB_BACKUP
             ),
-            self._objects("ReadPackages", ["GetObject"], Key.PACKAGES),
-            self._listing(Key.PACKAGES, Key.TLS, Key.HUB_BACKUP),
-            *self._address(self._names.leader_host),
+            self.objects("ReadPackages", ["GetObject"], Key.PACKAGES),
+            self.listing(Key.PACKAGES, Key.TLS, Key.HUB_BACKUP),
+            *self._address(self.names.leader_host),
             *self._pull(),
         ]
         if state_volume:
             statements += [
-                _allow("SeeVolume", ["ec2:DescribeVolumes"], ["*"]),
-                _allow(
+                allow("SeeVolume", ["ec2:DescribeVolumes"], ["*"]),
+                allow(
                     "AttachOwnVolume",
                     ["ec2:AttachVolume"],
-                    [self._arn("ec2", f"volume/{state_volume}")],
+                    [self.arn("ec2", f"volume/{state_volume}")],
                 ),
-                _allow(
+                allow(
                     "AttachToLeader",
                     ["ec2:AttachVolume"],
-                    [self._arn("ec2", "instance/*")],
-                    self._ours("ec2", **{f"ec2:ResourceTag/{TAG_ROLE}": Role.LEADER.value}),
+                    [self.arn("ec2", "instance/*")],
+                    self.ours("ec2", **{f"ec2:ResourceTag/{TAG_ROLE}": Role.LEADER.value}),
                 ),
             ]
         if zone:
             statements += [
-                _allow("FindZone", ["route53:GetChange", "route53:ListHostedZones"], ["*"]),
-                _allow(
+                allow("FindZone", ["route53:GetChange", "route53:ListHostedZones"], ["*"]),
+                allow(
                     "AnswerCertificateChallenge",
                     ["route53:ChangeResourceRecordSets"],
-                    [f"arn:{self._partition}:route53:::hostedzone/{zone}"],
+                    [f"arn:{self.partition}:route53:::hostedzone/{zone}"],
                     {
                         "ForAllValues:StringLike": {
                             "route53:ChangeResourceRecordSetsNormalizedRecordNames": [
@@ -338,11 +279,11 @@ class _Maker:
 
     def fleet(self, *, file_system: str) -> list[Statement]:
         """The fleet service on the leader: the group's size, its instances, their phases."""
-        parameters = self._parameters
-        group = f"autoScalingGroup:*:autoScalingGroupName/{self._names.workers_group('*')}"
+        parameters = self.parameters
+        group = f"autoScalingGroup:*:autoScalingGroupName/{self.names.workers_group('*')}"
         workers = parameters.phase(Role.WORKER, "*")
         statements = [
-            _allow(
+            allow(
                 "SeeFleet",
                 [
                     "autoscaling:DescribeAutoScalingGroups",
@@ -353,7 +294,7 @@ class _Maker:
                 ],
                 ["*"],
             ),
-            _allow(
+            allow(
                 "SizeFleet",
                 [
                     "autoscaling:SetDesiredCapacity",
@@ -361,30 +302,30 @@ class _Maker:
                     "autoscaling:TerminateInstanceInAutoScalingGroup",
                     "autoscaling:UpdateAutoScalingGroup",
                 ],
-                [self._arn("autoscaling", group)],
+                [self.arn("autoscaling", group)],
             ),
-            _allow(
+            allow(
                 "KeepConsole",
                 ["ec2:GetConsoleOutput"],
-                [self._arn("ec2", "instance/*")],
-                self._ours("ec2", **{f"ec2:ResourceTag/{TAG_ROLE}": Role.WORKER.value}),
+                [self.arn("ec2", "instance/*")],
+                self.ours("ec2", **{f"ec2:ResourceTag/{TAG_ROLE}": Role.WORKER.value}),
             ),
-            _allow(
+            allow(
                 "WatchWorkers",
                 ["ssm:DeleteParameters", "ssm:GetParameters"],
-                self._ssm(workers),
+                self.ssm(workers),
             ),
-            _allow(
+            allow(
                 "ForgetWorkers",
                 ["ssm:DeleteParameters"],
-                self._ssm(parameters.ssh_host_key("*")),
+                self.ssm(parameters.ssh_host_key("*")),
             ),
-            _allow(
+            allow(
                 "ChangeLimits",
                 ["ssm:GetParameters", "ssm:PutParameter"],
-                self._ssm(parameters.limits),
+                self.ssm(parameters.limits),
             ),
-            _allow(
+            allow(
                 "SendMetrics",
                 ["cloudwatch:PutMetricData"],
                 ["*"],
@@ -393,10 +334,10 @@ class _Maker:
         ]
         if file_system:
             statements.append(
-                _allow(
+                allow(
                     "MeasureDisk",
                     ["elasticfilesystem:DescribeFileSystems"],
-                    [self._arn("elasticfilesystem", f"file-system/{file_system}")],
+                    [self.arn("elasticfilesystem", f"file-system/{file_system}")],
                 )
             )
         return statements
