@@ -10,6 +10,7 @@ import pytest
 from tests.plugins.sshd import Sshd, free_port
 
 from hubdeploy.errors import RemoteError
+from hubdeploy.remote import ssh
 from hubdeploy.remote.channel import Target, worst
 from hubdeploy.remote.keys import key_file, public_key
 from hubdeploy.remote.ssh import SshChannel
@@ -43,6 +44,29 @@ def test_long_output_arrives_whole(server: Sshd) -> None:
     (result,) = channel(server).run([TARGET], "seq 1 60000", deadline=20)
     assert result.ok
     assert result.stdout.splitlines()[-1] == "60000"
+
+
+def test_output_that_comes_after_the_exit_code_arrives_too(server: Sshd) -> None:
+    (result,) = channel(server).run([TARGET], "(sleep 1; seq 1 9000) & exit 4", deadline=20)
+    assert result.code == 4
+    assert result.stdout.splitlines()[-1:] == ["9000"]
+
+
+def test_what_a_command_leaves_running_is_not_waited_for(
+    server: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "SILENCE", 0.5)
+    began = time.monotonic()
+    (result,) = channel(server).run([TARGET], "sleep 30 & echo begun", deadline=60)
+    assert (result.code, result.stdout) == (0, "begun\n")
+    assert time.monotonic() - began < 20
+
+
+def test_a_command_that_a_signal_ended_has_no_exit_code(server: Sshd) -> None:
+    (result,) = channel(server).run([TARGET], "echo begun; kill -9 $$", deadline=10)
+    assert (result.code, result.stdout) == (None, "begun\n")
+    assert "signal" in result.problem
+    assert worst([result]) == 1
 
 
 def test_the_script_is_in_no_process_list(server: Sshd) -> None:
@@ -82,16 +106,16 @@ def test_a_key_that_is_not_admitted_is_named(server: Sshd, tmp_path: Path) -> No
 
 def test_a_closed_port_says_where_it_dialled(server: Sshd) -> None:
     closed = free_port()
-    ssh = channel(server)
-    ssh.address = lambda _: ("127.0.0.1", closed)
-    (result,) = ssh.run([TARGET], "true", deadline=10)
+    way = channel(server)
+    way.address = lambda _: ("127.0.0.1", closed)
+    (result,) = way.run([TARGET], "true", deadline=10)
     assert f"cannot be reached at 127.0.0.1 port {closed}" in result.problem
 
 
 def test_without_address_and_jump_the_other_channel_is_named(server: Sshd) -> None:
-    ssh = channel(server)
-    ssh.address = lambda _: None
-    with pytest.raises(RemoteError) as caught, ssh.connection(TARGET):
+    way = channel(server)
+    way.address = lambda _: None
+    with pytest.raises(RemoteError) as caught, way.connection(TARGET):
         pass
     assert "--via ssm" in caught.value.hint
 
@@ -104,8 +128,8 @@ def test_a_made_key_is_kept_and_closed_to_others(tmp_path: Path) -> None:
 
 def test_a_machine_without_an_address_is_reached_through_one_that_has_one(server: Sshd) -> None:
     worker = Target(instance_id="i-0bbb", label="worker/1", private_ip="127.0.0.1")
-    ssh = channel(server)
-    ssh.jump, ssh.port = TARGET, server.port
-    ssh.address = lambda target: ("127.0.0.1", server.port) if target is TARGET else None
-    results = ssh.run([TARGET, worker], "echo $SSH_CONNECTION", deadline=10)
+    way = channel(server)
+    way.jump, way.port = TARGET, server.port
+    way.address = lambda target: ("127.0.0.1", server.port) if target is TARGET else None
+    results = way.run([TARGET, worker], "echo $SSH_CONNECTION", deadline=10)
     assert [r.ok for r in results] == [True, True]

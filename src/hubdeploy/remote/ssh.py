@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 CONNECT = 15.0
 """Seconds to reach a machine and prove both sides' keys."""
+SILENCE = 5.0
+"""Seconds without output after which an ended command is taken to have no more."""
 
 
 @dataclass(kw_only=True)
@@ -82,17 +84,14 @@ class SshChannel:
             session.sendall(command.encode() + b"\n")
             session.shutdown_write()
             out, err = bytearray(), bytearray()
-            until = time.monotonic() + deadline
-            while not (session.exit_status_ready() and not session.recv_ready()):
-                moved = _drain(session, out, err)
-                if time.monotonic() > until:
-                    session.close()
-                    return _result(target, None, out, err, problem="timed out")
-                if not moved:
-                    session.status_event.wait(0.02)
-            while _drain(session, out, err):
-                pass
-            return _result(target, session.recv_exit_status(), out, err)
+            code = _followed(session, out, err, until=time.monotonic() + deadline)
+            if code is None:
+                session.close()
+                return _result(target, None, out, err, problem="timed out")
+            if code < 0:
+                problem = "the connection ended, or a signal the command"
+                return _result(target, None, out, err, problem=problem)
+            return _result(target, code, out, err)
 
     @contextmanager
     def connection(
@@ -182,6 +181,33 @@ def _dial(target: Target, host: str, port: int) -> socket.socket:
             f"{target.label} cannot be reached at {host} port {port}: {error.strerror or error}",
             hint="is your address in access.operator_cidrs? or use --via ssm",
         ) from None
+
+
+def _followed(
+    session: paramiko.Channel, out: bytearray, err: bytearray, *, until: float
+) -> int | None:
+    """Read until the command has ended and all of its output is here.
+
+    The exit code comes as soon as the command ends, and so before the last of its output where
+    machine or network are slow. What the command left running may hold the output open for ever:
+    then :data:`SILENCE` ends it.
+
+    Returns:
+        The exit code; below 0 if the server gave none; None if it still runs at ``until``
+        (monotonic seconds).
+    """
+    heard = time.monotonic()
+    while True:
+        moved, now = _drain(session, out, err), time.monotonic()
+        ended = session.exit_status_ready()
+        if moved or not ended:
+            heard = now
+        if not moved:
+            if ended and (session.eof_received or session.closed or now - heard > SILENCE):
+                return session.recv_exit_status()
+            time.sleep(0.02)
+        if now > until:
+            return session.recv_exit_status() if ended else None
 
 
 def _drain(session: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
