@@ -99,6 +99,19 @@ def test_secrets_are_masked_by_name_and_by_look() -> None:
     ]
 
 
+def test_what_only_sounds_like_a_secret_is_left() -> None:
+    harmless = {
+        "private_ip": "10.42.0.4",
+        "PrivateIpAddress": "10.42.0.4",
+        "token_url": "https://login.example.org/token",
+        "userdata_url": "https://login.example.org/userinfo",
+    }
+    assert masked(harmless) == harmless
+    assert masked(dict.fromkeys(("private_key", "privateKey", "UserData", "token"), "x")) == (
+        dict.fromkeys(("private_key", "privateKey", "UserData", "token"), MASK)
+    )
+
+
 def test_tags_are_read_in_all_of_awss_spellings() -> None:
     assert tags_of({"Tags": [{"Key": "a", "Value": "1"}]}) == {"a": "1"}
     assert tags_of({"TagSet": [{"Key": "a", "Value": "1"}]}) == {"a": "1"}

@@ -198,6 +198,7 @@ def test_a_machine_means_all_of_its_logs_and_what_cannot_be_read_is_an_error(
     whole = terminal("logs", "leader")
     assert whole.returncode == 0, whole.stderr
     assert "leader boot: " in whole.stdout
+    assert "not a command" not in whole.stdout + whole.stderr
     nobody = terminal("logs", "user/ada")
     assert nobody.returncode == 1
     assert nobody.stdout == ""
@@ -205,6 +206,7 @@ def test_a_machine_means_all_of_its_logs_and_what_cannot_be_read_is_an_error(
     unknown = terminal("logs", "laeder")
     assert unknown.returncode in (1, 2)
     assert "no log is called 'laeder'" in unknown.stderr
+    assert "worker/1" in unknown.stderr, "a machine can be named too"
 
 
 def test_a_stand_in_on_this_machine_is_not_taken_for_aws(
@@ -285,7 +287,9 @@ def test_a_report_is_one_archive_without_secrets(terminal: Terminal) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     with tarfile.open(fileobj=io.BytesIO(path.read_bytes())) as tar:
         texts = {m.name: tar.extractfile(m).read().decode() for m in tar}  # type: ignore[union-attr]
-    assert json.loads(texts["status.json"])["deployment"] == terminal.name
+    status = json.loads(texts["status.json"])
+    assert status["deployment"] == terminal.name
+    assert all(machine["private_ip"].startswith("10.42.") for machine in status["machines"])
     assert json.loads(texts["doctor.json"])["checks"]
     assert json.loads(texts["configuration.json"])["name"] == terminal.name
     versions = json.loads(texts["versions.json"])

@@ -7,7 +7,9 @@ from typing import Any
 
 MASK = "***"
 _SECRET_KEYS = re.compile(
-    r"(secret|password|token|private|userdata|credential|authorization|keymaterial)", re.IGNORECASE
+    r"(secret|password|token(?!_url)|private_?key|userdata(?!_url)|credential|authorization"
+    r"|keymaterial)",
+    re.IGNORECASE,
 )
 _SECRET_TEXT = re.compile(
     r"(-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----"

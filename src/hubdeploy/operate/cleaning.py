@@ -15,8 +15,8 @@ _SHORTEST = 6
 """Characters; what is shorter would take harmless words along."""
 _NAMED = re.compile(
     r"""(?ix)
-    \b ((?:[\w.-]*[_.-])? (?:password|passwd|secret|token|credentials?|private[_-]?key|api[_-]?key
-        |secret[_-]?(?:access[_-]?)?key|cookie[_-]?secret|authorization|set-cookie|cookie)
+    \b ((?:[\w.-]*[_.-])? (?:password|passwd|secret|token(?!_url)|credentials?|private[_-]?key
+        |api[_-]?key|secret[_-]?(?:access[_-]?)?key|cookie[_-]?secret|authorization|set-cookie|cookie)
         (?:[_.-][\w.-]*)? ["']? \s* [:=] \s* (?:(?:bearer|token|basic)\s+)?)
     (?! (?: null | true | false | none | \d{1,3} ) \b )
     (?: (\\["']) .*? \2                         # in quotes, within a text in quotes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hubdeploy.config.names import Role
@@ -72,12 +73,12 @@ UNITS: dict[str, Unit] = {
 _SINCE = re.compile(r"^\d+\s*[smhd]$")
 
 
-def named(name: str) -> Unit:
-    """The log of that name; :class:`ConfigError` lists those that there are."""
+def named(name: str, *, machines: Iterable[str] = ()) -> Unit:
+    """The log of that name; :class:`ConfigError` lists those that there are, and the machines
+    whose logs can be asked for."""
     if name not in UNITS:
-        raise ConfigError(
-            f"no log is called {name!r}", hint=f"one of: {', '.join(UNITS)}, user/NAME"
-        )
+        there = (*UNITS, "user/NAME", *machines)
+        raise ConfigError(f"no log is called {name!r}", hint=f"one of: {', '.join(there)}")
     return UNITS[name]
 
 

@@ -126,7 +126,7 @@ def _wanted(
     if what in operate.UNITS or what.startswith("user/"):
         return {f.label: f for f in reader.read(what, on=on, lines=lines, since=since)}
     if not reader.knows(what):
-        operate.named(what)  # says which logs there are
+        operate.named(what, machines=[machine.label for machine in reader.there])
     return reader.everything(what, lines=lines, since=since)
 
 

@@ -48,6 +48,7 @@ class Shell:
             "docker": self._docker,
             "systemctl": self._systemctl,
             "journalctl": self._journal,
+            "tail": self._journal,
             "hubdeploy-node": self._agent,
             "cloud-init": lambda _spec, _words: said("status: done\n"),
         }
@@ -90,26 +91,27 @@ class Shell:
 
     @staticmethod
     def _lines(script: str) -> list[tuple[str, list[str]]]:
-        """(operator before it, words) of each simple command; redirections are dropped."""
+        """(operator before it, words) of each simple command; redirections are dropped, and what
+        a pipe leads into."""
         found: list[tuple[str, list[str]]] = []
         for line in script.splitlines():
             lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|<>")
             lexer.whitespace_split = True
             words: list[str] = []
-            operator, skip = "", False
+            operator, skip, piped = "", False, False
             for token in lexer:
                 if token in (";", "&&", "||", "|", "&"):
                     if words:
                         found.append((operator, words))
                     operator, words = token if token in ("&&", "||") else "", []
-                    skip = token == "|"
+                    piped = token == "|"
                 elif set(token) <= {"<", ">", "&"}:
                     skip = True
                 elif skip:
                     skip = False
-                elif token not in ("sudo", "exec"):
+                elif not piped and token not in ("sudo", "exec"):
                     words.append(token)
-            if words and not skip:
+            if words:
                 found.append((operator, words))
         return found
 
@@ -162,7 +164,11 @@ class Shell:
     def _agent(self, spec: MachineSpec, words: list[str]) -> CommandResult:
         """``hubdeploy-node``: facts where facts are asked for, otherwise silence and success."""
         if words[:2] == ["doctor", "--fleet"]:
-            return said(json.dumps({"at": time.time(), "problems": ["nothing is simulated"]}))
+            return said(
+                json.dumps(
+                    {"at": time.time(), "problems": ["simulated machines run no fleet service"]}
+                )
+            )
         if words[:1] == ["doctor"]:
             facts = {
                 "role": spec.tags.get(TAG_ROLE, ""),
