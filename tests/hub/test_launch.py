@@ -17,7 +17,8 @@ from hubdeploy.hub.service import Bind, Server
 from hubdeploy.hub.swarm import Snapshot, Swarm
 from hubdeploy.hub.tasks import Sighting, Stage
 from tests.plugins.dockerapi import FakeSwarm, Fault
-from tests.plugins.dockerswarm import GIB, Script
+from tests.plugins.dockerscript import Script
+from tests.plugins.dockerswarm import GIB
 
 PATIENCE = 20.0
 

@@ -10,7 +10,7 @@ from hubdeploy.hub.client import HubClient, HubClientError
 from tests.hub.conftest import add_workers
 from tests.hub.test_hub import env_of, until
 from tests.plugins.dockerapi import FakeSwarm
-from tests.plugins.dockerswarm import Script
+from tests.plugins.dockerscript import Script
 from tests.plugins.hubprocess import USER_PASSWORD, HubProcess, hub_settings, running_hub
 
 

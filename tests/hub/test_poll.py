@@ -15,7 +15,8 @@ from hubdeploy.hub.placement import pinned_to
 from hubdeploy.hub.service import Server, Spot
 from hubdeploy.hub.spawner import HubSpawner
 from tests.plugins.dockerapi import FakeSwarm, Fault
-from tests.plugins.dockerswarm import GIB, Script
+from tests.plugins.dockerscript import Script
+from tests.plugins.dockerswarm import GIB
 
 NAME = "nb-alice"
 ALIVE = None

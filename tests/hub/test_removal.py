@@ -11,7 +11,7 @@ from hubdeploy.hub.launch import Launcher
 from hubdeploy.hub.swarm import Swarm
 from tests.hub.test_launch import PATIENCE, admit_all, launch, run, server
 from tests.plugins.dockerapi import FakeSwarm, Fault
-from tests.plugins.dockerswarm import Script
+from tests.plugins.dockerscript import Script
 
 
 def test_removal_waits_for_the_container(swarm: FakeSwarm) -> None:

@@ -8,7 +8,7 @@ from hubdeploy.hub import walk
 from hubdeploy.hub.client import DOCTOR_USER, HubClient
 from tests.hub.conftest import add_workers
 from tests.plugins.dockerapi import FakeSwarm
-from tests.plugins.dockerswarm import Script
+from tests.plugins.dockerscript import Script
 from tests.plugins.hubprocess import DOCTOR_TOKEN, hub_settings, running_hub
 
 

@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from tests.plugins.dockerrules import INFO, Json
-from tests.plugins.dockerswarm import Cluster, Script
+from tests.plugins.dockerscript import Script
+from tests.plugins.dockerswarm import Cluster
 
 T = TypeVar("T")
 

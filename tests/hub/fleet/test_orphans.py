@@ -19,7 +19,7 @@ from hubdeploy.hub.fleet.swarm import Swarm
 from hubdeploy.hub.fleet.wiring import hub_role
 from tests.hub.conftest import add_workers
 from tests.plugins.dockerapi import FakeSwarm, Fault
-from tests.plugins.dockerswarm import Script
+from tests.plugins.dockerscript import Script
 from tests.plugins.hubprocess import USER_PASSWORD, HubProcess, hub_settings, running_hub
 
 TOKEN = "f1ee7" * 10

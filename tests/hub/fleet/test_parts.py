@@ -1,11 +1,10 @@
-"""The smaller parts: Docker's listings, the store, the disk scan, notes, metrics, wiring."""
+"""The smaller parts: Docker's listings, what is read from them, metrics, wiring."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import time
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -16,10 +15,8 @@ import yaml  # type: ignore[import-untyped]
 from hubdeploy.config.limits import Limits
 from hubdeploy.config.names import LABEL_INSTANCE, LABEL_USER
 from hubdeploy.errors import ConfigError
-from hubdeploy.hub.fleet import metrics, notice
-from hubdeploy.hub.fleet.act import Done
+from hubdeploy.hub.fleet import metrics
 from hubdeploy.hub.fleet.cloud import CloudFacts, Instance, Member, RawGroup
-from hubdeploy.hub.fleet.disk import Scanner
 from hubdeploy.hub.fleet.loop import View
 from hubdeploy.hub.fleet.model import (
     LABEL_FLEET,
@@ -27,7 +24,6 @@ from hubdeploy.hub.fleet.model import (
     Life,
     Memory,
     RefuseNewServers,
-    SetDesired,
     Why,
 )
 from hubdeploy.hub.fleet.observe import TypeSize, mark, observation, read_mark
@@ -35,7 +31,7 @@ from hubdeploy.hub.fleet.only import OnlyOne
 from hubdeploy.hub.fleet.page.chart import chart
 from hubdeploy.hub.fleet.page.render import ago, gauges
 from hubdeploy.hub.fleet.service import admission_token, read_token
-from hubdeploy.hub.fleet.store import MOST_DECISIONS, Sample, Store
+from hubdeploy.hub.fleet.store import Sample
 from hubdeploy.hub.fleet.swarm import SwarmFacts, facts, when
 from hubdeploy.hub.fleet.wiring import VARIABLE, HubFleet, from_environment, hub_service
 from hubdeploy.hub.placement import NodeView
@@ -211,137 +207,6 @@ def test_a_mark_on_a_node_reads_back_and_nonsense_is_nobodys() -> None:
     assert read_mark(mark(Why.SPOT, NOW)) == (Why.SPOT, NOW)
     assert read_mark("lunch:soon") == (Why.NONE, 0.0)
     assert read_mark("") == (Why.NONE, 0.0)
-
-
-# --- the store ----------------------------------------------------------------------------------
-
-
-def test_the_memory_survives_and_an_unreadable_one_is_begun_anew(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    memory = Memory(empty_since={"i-1": NOW}, failures=2, chef_left=("i-2",), short_since=NOW)
-    store.put_memory(memory)
-    assert Store(tmp_path).memory() == memory
-    store._put("memory", '{"failures": [}')
-    assert Store(tmp_path).memory() == Memory()
-    store.close()
-    for file in tmp_path.glob("fleet.sqlite*"):
-        file.unlink()
-    (tmp_path / "fleet.sqlite").write_bytes(b"not a database" * 1000)
-    assert Store(tmp_path).memory() == Memory()
-    assert (tmp_path / "fleet.damaged").exists()
-
-
-def test_the_history_says_a_lasting_alarm_once_and_is_bounded(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    alarm = Done(action=Alarm(reason="3 waits", code="at-limit"))
-    for _ in range(3):
-        store.put(NOW, [alarm])
-    assert len(store.decisions()) == 1
-    store.put(NOW, [])
-    store.put(NOW, [alarm])
-    assert len(store.decisions()) == 2
-    change = Done(action=SetDesired(reason="r", group="g", desired=2, before=1))
-    store.put(NOW, [change])
-    store.put(NOW, [change])
-    assert len(store.decisions()) == 4
-    store.note(NOW, *[change] * (MOST_DECISIONS + 10))
-    assert len(store.decisions(2 * MOST_DECISIONS)) == MOST_DECISIONS
-
-
-def test_samples_are_kept_once_a_minute_and_for_two_weeks(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    for second in range(0, 600, 10):
-        store.sample(
-            Sample(at=NOW + second, users=1, waiting=0, machines=1, coming=0, memory=1, reserved=1)
-        )
-    assert len(store.samples(0)) == 10
-    late = NOW + 15 * 86_400
-    store.sample(Sample(at=late, users=0, waiting=0, machines=0, coming=0, memory=0, reserved=0))
-    assert len(store.samples(0)) == 1
-
-
-def test_boot_times_are_the_median_of_the_last(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    assert store.boot_seconds(otherwise=99) == 99
-    for seconds in (100, 110, 900):
-        store.booted(NOW, seconds)
-    assert store.boot_seconds() == 110
-
-
-def test_consoles_of_failed_machines_are_bounded(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    for number in range(25):
-        store.keep_console(f"i-{number:02x}", "x" * 100_000)
-    assert len(list((tmp_path / "failed").iterdir())) == 20
-    assert len(store.console("i-18") or "") == 64 * 1024
-    assert store.console("../fleet.sqlite") is None
-
-
-# --- disk and notes -----------------------------------------------------------------------------
-
-
-def test_the_scan_sums_by_user_and_follows_no_links(tmp_path: Path) -> None:
-    homes = tmp_path / "home"
-    for user, size in (("ann", 100_000), ("bob", 5_000)):
-        (homes / user / "deep").mkdir(parents=True)
-        (homes / user / "deep" / "data").write_bytes(b"x" * size)
-    (homes / "bob" / "loop").symlink_to(homes / "ann")
-    scanner = Scanner(homes, tmp_path / "usage.json", rate=0)
-    scanner.scan()
-    assert [use.folder for use in scanner.usage] == ["ann", "bob"]
-    ann, bob = scanner.usage
-    assert 100_000 <= ann.size < 120_000
-    assert (ann.files, bob.files) == (1, 2)
-    assert scanner.total == ann.size + bob.size
-    again = Scanner(homes, tmp_path / "usage.json", rate=0)
-    assert again.usage == scanner.usage, "known at once after a restart"
-
-
-def test_the_scan_is_held_to_its_rate(tmp_path: Path) -> None:
-    (tmp_path / "ann").mkdir()
-    for number in range(30):
-        (tmp_path / "ann" / str(number)).touch()
-    scanner = Scanner(tmp_path, tmp_path.parent / "usage.json", rate=100)
-    began = time.monotonic()
-    scanner.scan()
-    assert time.monotonic() - began >= 0.3
-
-
-def test_a_note_is_left_in_the_users_folder_and_a_newer_one_takes_its_place(tmp_path: Path) -> None:
-    (tmp_path / "ann").mkdir()
-    notice.tell("ann", NOW, homes=tmp_path)
-    (note,) = (tmp_path / "ann").iterdir()
-    assert "13:46:40 UTC" in note.read_text()
-    notice.tell("ann", NOW + 60, homes=tmp_path)
-    (note,) = (tmp_path / "ann").iterdir()
-    assert "13:47:40 UTC" in note.read_text()
-    assert note.stat().st_mode & 0o777 == 0o644
-    notice.tell("nobody", NOW, homes=tmp_path)
-
-
-def test_a_note_never_goes_through_a_users_link(tmp_path: Path) -> None:
-    homes, outside = tmp_path / "homes", tmp_path / "outside"
-    (homes / "bob").mkdir(parents=True)
-    outside.mkdir()
-    (homes / "eve").symlink_to(outside)
-    notice.tell("eve", NOW, homes=homes)
-    assert list(outside.iterdir()) == []
-    (outside / "target").write_text("root's")
-    (homes / "bob" / notice.NAME).symlink_to(outside / "target")
-    notice.tell("bob", NOW, homes=homes)
-    assert (outside / "target").read_text() == "root's"
-    (note,) = (homes / "bob").iterdir()
-    assert not note.is_symlink()
-    assert "13:46:40 UTC" in note.read_text()
-
-
-def test_a_folder_in_the_notes_place_is_left_alone(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "ann" / notice.NAME).mkdir(parents=True)
-    notice.tell("ann", NOW, homes=tmp_path)
-    assert [path.name for path in (tmp_path / "ann").iterdir()] == [notice.NAME]
-    assert "ann cannot be told" in caplog.text
 
 
 # --- metrics, alerts, page parts ------------------------------------------------------------------
