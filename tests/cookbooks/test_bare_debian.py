@@ -56,10 +56,15 @@ def newborn(
 
 def test_the_machine_is_bare(docker_engine: docker.DockerClient, sandbox_images: Images) -> None:
     tag = sandbox_images.ensure(catalog.bare())
-    words = docker_engine.containers.run(
-        tag, ["dpkg-query", "-W", "-f", "${Package} "], remove=True, network_disabled=True
-    )
-    there = set(words.decode().split())
+    asks = ["dpkg-query", "-W", "-f", "${Package} "]
+    container = docker_engine.containers.create(tag, asks, network_disabled=True)
+    try:
+        # read when it has ended: what follows a log may miss the words of one that ends at once
+        container.start()
+        assert container.wait()["StatusCode"] == 0
+        there = set(container.logs(stderr=False).decode().split())
+    finally:
+        container.remove()
     assert {"systemd", "cloud-init", "openssh-server", "python3"} <= there
     brought = {
         *("docker.io", "iptables", "amazon-ecr-credential-helper", "nfs-common", "stunnel4"),
