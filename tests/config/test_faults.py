@@ -137,6 +137,24 @@ def test_a_table_with_a_slip_leads_to_the_right_table(table: str, meant: str) ->
     assert caught.value.message.endswith(f"did you mean {meant}?")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ('[hub.authenticator]\nalowed_users = ["ada"]', "hub.authenticator.allowed_users"),
+        ("[access]\noperator_cidr = []", "access.operator_cidrs"),
+        ("[hub.profile]\nname = 1", "[[hub.profiles]]"),
+        ("[[worker]]\ndisk = 1", "[workers]"),
+    ],
+)
+def test_a_list_with_a_slip_leads_to_the_setting_and_not_to_its_table(
+    wrong: str, meant: str
+) -> None:
+    text, _ = file_with("name", "name", '"demo"')
+    with pytest.raises(ConfigError) as caught:
+        parse(f"{text}{wrong}\n")
+    assert caught.value.message.endswith(f"did you mean {meant}?")
+
+
 def refusal(rest: str) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         parse(f'name = "demo"\nregion = "eu-central-1"\n{rest}')

@@ -18,6 +18,12 @@ def test_every_setting_is_in_the_reference_with_a_description() -> None:
     assert "| None |" not in text
 
 
+def test_a_type_is_told_as_it_is_written_also_where_none_is_the_default() -> None:
+    lines = markdown().splitlines()
+    assert all("| size |" in line for line in lines if line.startswith("| `memory` |"))
+    assert all("| time |" in line for line in lines if line.startswith("| `idle_after` |"))
+
+
 def test_the_example_is_valid_and_keeps_what_it_was_given() -> None:
     values = {
         "name": "demo",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from hubdeploy.config import expected
 from hubdeploy.config.fields import RULE
@@ -37,6 +37,21 @@ def lines(error: ValidationError, *, text: str, source: str, model: type[BaseMod
         name = f"{dotted(path)}: " if path else ""
         found[path] = (number or 0, f"{place}: {name}{_said(fault, path, model)}")
     return [line for _, line in sorted(found.values(), key=lambda item: item[0])]
+
+
+def of_value(path: Path_, value: Any, *, model: type[BaseModel]) -> str:
+    """What is wrong with this value of the setting at ``path``; empty if nothing is by itself."""
+    from pydantic import TypeAdapter, ValidationError
+
+    typed = expected.find(model, path)
+    if typed is None:
+        raise KeyError(dotted(path))
+    annotation, marks = typed
+    try:
+        TypeAdapter(Annotated[(annotation, *marks)] if marks else annotation).validate_python(value)
+    except ValidationError:
+        return f"expected {expected.words(typed)}, got {shown(value)}"
+    return ""
 
 
 def _path(fault: ErrorDetails) -> Path_:
@@ -75,7 +90,9 @@ def shown(value: Any) -> str:
 
 
 def _advice(fault: ErrorDetails, path: Path_, model: type[BaseModel]) -> str:
-    near = nearest(path, model, table=isinstance(fault["input"], (dict, list)))
+    value = fault["input"]
+    table = isinstance(value[0] if isinstance(value, list) and value else value, dict)
+    near = nearest(path, model, table=table)
     return f"did you mean {near}?" if near else "`hubdeploy config reference` lists all"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -94,24 +95,23 @@ def _toml(value: Any) -> str:
 
 
 def _type(field: FieldInfo) -> str:
-    return _type_name(field.annotation, field)
+    return _type_name(field.annotation, field.metadata)
 
 
-def _type_name(annotation: Any, field: FieldInfo) -> str:
-    if get_origin(annotation) is Literal:
-        return " or ".join(f"`{_toml(v)}`" for v in get_args(annotation))
-    args = [arg for arg in get_args(annotation) if arg is not type(None)]
-    if get_origin(annotation) is Annotated:
-        args = args[:1]
-    if get_origin(annotation) is list:
+def _type_name(annotation: Any, marks: Sequence[Any]) -> str:
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " or ".join(f"`{_toml(v)}`" for v in args)
+    if origin is Annotated:
+        return _type_name(args[0], (*marks, *args[1:]))
+    if origin is list:
         return "list of text"
-    if get_origin(annotation) is dict:
+    if origin is dict:
         return "table"
-    if len(args) > 1:
-        return " or ".join(dict.fromkeys(_type_name(arg, field) for arg in args))
-    if args:
-        return _type_name(args[0], field)
-    text = "".join(str(mark) for mark in field.metadata)
+    some = [arg for arg in args if arg is not type(None)]
+    if some:
+        return " or ".join(dict.fromkeys(_type_name(arg, marks) for arg in some))
+    text = "".join(str(mark) for mark in marks)
     if "parse_size" in text:
         return "size"
     if "parse_span" in text:

@@ -83,14 +83,14 @@ class Firewall(Part[dict[str, dict[str, Any]]]):
             if missing:
                 yield self.update(
                     resource(group),
-                    f"{len(missing)} rules of the group {group} ({direction})",
+                    f"add rules to the group {group} ({direction})",
                     partial(self._set, AUTHORIZE[direction], group_id, missing),
                     tuple(FieldChange(name="rule", new=text(r)) for r in missing),
                 )
             if surplus:
                 yield self.update(
                     resource(group),
-                    f"take {len(surplus)} rules from the group {group} ({direction})",
+                    f"take rules from the group {group} ({direction})",
                     partial(self._set, REVOKE[direction], group_id, surplus),
                     tuple(FieldChange(name="rule", old=text(r)) for r in surplus),
                 )

@@ -39,18 +39,23 @@ def init(
 
     if config.exists() and not force:
         raise ConfigError(f"{config} exists", hint="--force overwrites it")
+    _refuse(name=name, region=region, domain=domain, admin=admin, email=email)
     if sys.stdin.isatty():
-        name = name or typer.prompt("Name of the deployment", default="hub")
-        region = region or typer.prompt("AWS region", default="eu-central-1")
-        domain = domain or typer.prompt("Domain (empty for none)", default="", show_default=False)
+        name = name or _ask("name", "Name of the deployment", default="hub")
+        region = region or _ask("region", "AWS region", default="eu-central-1")
+        domain = domain or _ask("domain", "Domain (empty for none)")
         if domain and not email:
-            email = typer.prompt("E-mail address for Let's Encrypt")
+            email = _ask("email", "E-mail address for Let's Encrypt", needed=True)
         if not admin:
-            admin = [typer.prompt("First admin's user name", default="admin")]
+            admin = [_ask("admin", "First admin's user name", default="admin")]
     if not name or not region:
         raise ConfigError(
             "without a terminal, --name and --region have to be given",
             hint=f"for example: {EXAMPLE}",
+        )
+    if domain and not email:
+        raise ConfigError(
+            "--domain needs --email: Let's Encrypt writes there before a certificate expires"
         )
     values: dict[str, Any] = {"name": name, "region": region}
     if domain:
@@ -68,6 +73,47 @@ def init(
     out.print(f"Wrote {config}.")
     out.print("Next:\n  hubdeploy up --sandbox    rehearse it on this machine")
     out.print("  hubdeploy plan            what it would make in your account")
+
+
+_SETTINGS: dict[str, tuple[str | int, ...]] = {
+    "name": ("name",),
+    "region": ("region",),
+    "domain": ("domain",),
+    "admin": ("hub", "admins", 0),
+    "email": ("tls", "email"),
+}
+"""Where an option's value goes in the file."""
+
+
+def _fault(option: str, value: str) -> str:
+    from hubdeploy.config.faults import of_value
+    from hubdeploy.config.model import Config
+
+    return of_value(_SETTINGS[option], value, model=Config)
+
+
+def _refuse(**given: str | list[str] | None) -> None:
+    """What options gave is looked at before anything is asked; the first fault is the error."""
+    from hubdeploy.errors import ConfigError
+
+    for option, values in given.items():
+        for value in [values] if isinstance(values, str) else values or []:
+            if fault := _fault(option, value):
+                raise ConfigError(f"--{option}: {fault}")
+
+
+def _ask(option: str, question: str, *, default: str = "", needed: bool = False) -> str:
+    """The answer, asked for until it is one; empty only where nothing is needed."""
+    from hubdeploy.cli.output import console
+
+    while True:
+        answer = typer.prompt(
+            question, default=None if needed else default, show_default=bool(default)
+        ).strip()
+        fault = _fault(option, answer) if answer or needed else ""
+        if not fault:
+            return str(answer)
+        console(stderr=True).print(fault, markup=False, highlight=False)
 
 
 def register(app: typer.Typer) -> None:
