@@ -7,11 +7,13 @@ nothing of the view but its error, and the next one waits longer.
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -143,8 +145,9 @@ class FleetLoop:
         if self._resume.is_set():
             self._resume.clear()
             self.memory = replace(self.memory, failures=0, last_failure=0.0)
-        swarm = self.swarm.look()
-        facts = self._cloud_facts(now, swarm)
+        with _uncollected():
+            swarm = self.swarm.look()
+            facts = self._cloud_facts(now, swarm)
         seen = self._observe(now, facts, swarm)
         actions = decide(seen, self._limits, self.settings.policy)
         if self._limits_error:
@@ -382,3 +385,14 @@ def _unlabelled(seen: Observation, swarm: SwarmFacts) -> list[Worker]:
     """Workers that somebody else let in: placement by type and age needs their labels."""
     labelled = {node.id for node in swarm.nodes if node.instance and node.launched}
     return [w for w in seen.workers if w.life is Life.ACTIVE and w.node not in labelled]
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """The collector rests: the listings of a big fleet are a million objects with no cycle among
+    them, and walking these again and again would cost more than reading them."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
