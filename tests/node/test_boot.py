@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +14,7 @@ from hubdeploy.errors import HubdeployError
 from hubdeploy.node import boot
 from hubdeploy.node.aws import Cloud
 from hubdeploy.node.boot import Stage
+from hubdeploy.node.machine import Metadata, MetadataError
 from tests.plugins.deployment import Site
 
 
@@ -120,3 +123,29 @@ def test_each_role_goes_through_its_phases_in_order(role: Role, passes: list[Pha
     assert seen == passes
     names = [stage.name for stage in boot.stages(role)]
     assert len(set(names)) == len(names)
+
+
+def test_a_network_that_is_late_is_waited_for(site: Site) -> None:
+    steps = Steps()
+    with site.machine(Role.WORKER) as cloud:
+        late = Metadata("http://127.0.0.1:9")  # nobody answers there
+        machine = dataclasses.replace(cloud.machine, metadata=late, patience=0)
+        with pytest.raises(MetadataError, match="does not answer"):
+            _ = machine.identity
+        # whatever else gives up at once: the boot does not
+        timer = threading.Timer(1.5, setattr, (late, "endpoint", site.metadata.endpoint))
+        timer.start()
+        boot.boot(Cloud(machine=machine), steps.stages())
+        timer.join()
+    assert steps.ran == ["install", "wait", "join"]
+    assert phases_written(site)[-1] == "ready"
+
+
+def test_metadata_that_never_come_end_the_boot(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boot, "LATE_NETWORK", 1.0)
+    with site.machine(Role.WORKER) as cloud:
+        silent = Metadata("http://127.0.0.1:9")
+        machine = dataclasses.replace(cloud.machine, metadata=silent)
+        with pytest.raises(MetadataError, match="does not answer"):
+            boot.boot(Cloud(machine=machine), Steps().stages())
+    assert phases_written(site) == []

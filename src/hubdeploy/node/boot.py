@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 UNIT = "hubdeploy-boot.service"
 
+LATE_NETWORK = 600.0
+"""Seconds that the network may take to come up: nobody starts the boot again by itself."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -155,8 +158,9 @@ def boot(cloud: Cloud, todo: list[Stage] | None = None) -> None:
     """Go through the stages; the phase says where, and at the end ``ready`` or ``failed``.
 
     Raises:
-        HubdeployError: a stage failed (the phase has been set).
+        HubdeployError: a stage failed (the phase has been set), or the metadata stayed silent.
     """
+    cloud.machine.patience = LATE_NETWORK
     with _alone(cloud):
         done = _done(cloud)
         shown: tuple[Phase, str] | None = None

@@ -75,11 +75,11 @@ class Identity:
     spot: bool = False
 
 
-def identity(metadata: Metadata) -> Identity:
-    """Ask the metadata, patiently: it may be late at the first boot.
+def identity(metadata: Metadata, *, seconds: float) -> Identity:
+    """Ask the metadata, patiently.
 
     Raises:
-        MetadataError: no answer within half a minute.
+        MetadataError: no answer within *seconds*.
     """
 
     def ask() -> Identity:
@@ -98,12 +98,15 @@ def identity(metadata: Metadata) -> Identity:
         plain = {name: value or "" for name, value in answers.items()}
         return Identity(**plain, spot=metadata.get("instance-life-cycle") == "spot")
 
-    return patiently(ask, on=(MetadataError,), seconds=30)
+    return patiently(ask, on=(MetadataError,), seconds=seconds)
 
 
 @dataclass(kw_only=True)
 class Machine:
-    """This machine: ``machine.json`` and the metadata; file names below ``root``."""
+    """This machine: ``machine.json`` and the metadata; file names below ``root``.
+
+    ``patience`` is how many seconds silent metadata are asked again.
+    """
 
     deployment: str
     region: str
@@ -112,6 +115,7 @@ class Machine:
     bucket: str
     root: Path = Path("/")
     metadata: Metadata = field(default_factory=Metadata, repr=False)
+    patience: float = 30.0
 
     @cached_property
     def names(self) -> Names:
@@ -119,7 +123,7 @@ class Machine:
 
     @cached_property
     def identity(self) -> Identity:
-        return identity(self.metadata)
+        return identity(self.metadata, seconds=self.patience)
 
     @property
     def node_name(self) -> str:
