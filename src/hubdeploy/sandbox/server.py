@@ -15,7 +15,6 @@ import signal
 import sys
 import threading
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +61,6 @@ class Server:
         admin.routes = {
             "/describe": self._describe,
             "/directions": self._directions,
-            "/spot": self._spot,
             "/stop": self._stop,
         }
         self.cloud.admin = admin
@@ -138,15 +136,6 @@ class Server:
         from hubdeploy.sandbox import containers
 
         return {"lines": containers.directions(self)}
-
-    def _spot(self, body: dict[str, Any]) -> dict[str, Any]:
-        """``{"instance", "seconds"}``: its metadata announce that AWS takes it back by then."""
-        announce = getattr(self.machines, "announce_spot", None)
-        if announce is None:
-            return {"announced": False}
-        seconds = float(body.get("seconds", 120))
-        announce(str(body["instance"]), datetime.now(UTC) + timedelta(seconds=seconds))
-        return {"announced": True}
 
     def _stop(self, body: dict[str, Any]) -> dict[str, Any]:
         self.keep_files = bool(body.get("keep_files", True))
