@@ -21,6 +21,7 @@ import pytest
 import hubdeploy
 from hubdeploy.hub import walk
 from hubdeploy.hub.client import DOCTOR_USER, HubClient, HubClientError
+from hubdeploy.hub.placement import NodeView, node_views
 from hubdeploy.sandbox.images import catalog
 from tests.plugins.hubprocess import ADMIN_PASSWORD, DOCTOR_TOKEN, USER_PASSWORD, hub_settings
 from tests.plugins.machines import (  # noqa: F401
@@ -62,7 +63,6 @@ def settings(**hub: Any) -> dict[str, Any]:
 
 CONFIG = """
 c = get_config()
-c.HubFleet.max_concurrent_users = 0
 from hubdeploy.hub.config import configure
 configure(c, "/etc/hubdeploy/hub.json", "/srv/hubdeploy/secrets", address="{address}")
 c.JupyterHub.bind_url = "http://0.0.0.0:8000"
@@ -118,6 +118,18 @@ class Classroom:
         self.leader.put("/etc/hubdeploy/hub.json", json.dumps(hub))
         self.leader.out("systemctl restart hub")
         until(lambda: _answers(self.url), seconds=60)
+
+    def reserved(self) -> dict[str, int]:
+        """Bytes that swarm holds for servers, by host name of the worker."""
+        return {view.hostname: view.memory_reserved for view in self._views()}
+
+    def _views(self) -> list[NodeView]:
+        asked = "curl -sf --unix-socket /var/run/docker.sock http://docker/v1.41"
+        answers = [
+            json.loads(self.leader.out(f"{asked}/{what}"))
+            for what in ("nodes", "tasks", "services")
+        ]
+        return node_views(*answers)
 
     def log(self) -> str:
         return self.leader.out("journalctl -u hub --no-pager | tail -60")
@@ -295,6 +307,58 @@ def test_a_server_waits_for_a_machine_and_starts_when_one_is_there(
             room.docker(f"node update --availability active {name}")
     assert told[-1].startswith("Server ready"), told
     assert any("Starting a machine" in message for message in told)
+
+
+def test_who_finds_all_machines_full_by_memory_waits_until_somebody_leaves(
+    room: Classroom, as_user: Callable[[str], HubClient]
+) -> None:
+    # a worker of 4 GiB has room for one of 3 GiB
+    kay, leo, mia = as_user("kay"), as_user("leo"), as_user("mia")
+    for first in (kay, leo):
+        first.start(options={"profile": "large"})
+    assert sorted(room.reserved().values()) == [3 << 30, 3 << 30]
+    left = room.worker_of("kay")
+    mia.api("POST", "/users/mia/server", json={"profile": "large"})
+    told: list[str] = []
+    for event in mia.progress(seconds=90):
+        told.append(event["message"])
+        if "Starting a machine" in told[-1] and kay.server() is not None:
+            assert room.worker_of("mia") == "", "it waits, nothing is overbooked"
+            assert max(room.reserved().values()) == 3 << 30
+            kay.stop()
+    assert told[-1].startswith("Server ready"), told
+    assert any("all 2 machines are full" in message for message in told), told
+    assert room.worker_of("mia") == left
+    assert sorted(room.reserved().values()) == [3 << 30, 3 << 30]
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"max_concurrent_users": 2}, "limit|places are taken"),
+        ({"max_cluster_memory": "1G"}, "All of the 1 GiB of memory .* is taken"),
+    ],
+)
+def test_beyond_a_limit_nobody_gets_a_server_until_another_leaves(
+    room: Classroom, as_user: Callable[[str], HubClient], limits: dict[str, Any], words: str
+) -> None:
+    room.configure(settings() | {"limits": limits})
+    try:
+        ned, ora, pia = as_user("ned"), as_user("ora"), as_user("pia")
+        ned.start()
+        ora.start()
+        with pytest.raises(HubClientError, match=words) as refused:
+            pia.start()
+        assert refused.value.status == 429
+        assert sum(room.reserved().values()) == 1 << 30
+        assert "nb-pia" not in room.docker("service ls --format '{{.Name}}'")
+        ned.stop()
+        pia.start()
+        assert sum(room.reserved().values()) == 1 << 30
+        for client in (ora, pia):
+            client.stop()
+    finally:
+        room.configure(settings())
 
 
 def test_a_running_server_outlives_a_restart_of_the_hub(
