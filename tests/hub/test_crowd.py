@@ -33,13 +33,13 @@ def test_two_hundred_users_at_once_lose_and_double_no_server(tmp_path: Path) -> 
         swarm.script(Script(delays={"preparing": 1.0}))
         with running_hub(tmp_path, swarm.url, settings) as hub:
             clients = _logged_in(hub.url, users)
-            begun = time.monotonic()
+            begun, used = time.monotonic(), hub.cpu
             with ThreadPoolExecutor(50) as pool:
                 answers = list(pool.map(_request_start, clients))
             assert set(answers) <= {201, 202}
             with ThreadPoolExecutor(20) as pool:
                 list(pool.map(_until_ready, clients))
-            seconds = time.monotonic() - begun
+            seconds, used = time.monotonic() - begun, hub.cpu - used
             services, tasks = swarm.services(), swarm.tasks()
             assert len(services) == len(tasks) == 200
             owners = Counter(s["Spec"]["Labels"]["hubdeploy.user"] for s in services.values())
@@ -54,7 +54,10 @@ def test_two_hundred_users_at_once_lose_and_double_no_server(tmp_path: Path) -> 
                 for p in t["Status"]["PortStatus"]["Ports"]
             }
             assert len(ports) == 200
-            assert seconds < 90
+            print(f"\n{seconds:.0f} s, {used:.1f} s of the hub's processor")  # noqa: T201
+            # how long it takes depends on what else runs here, the hub's own work does not
+            assert used < 40
+            assert seconds < 240
 
 
 def _logged_in(url: str, users: list[str]) -> list[HubClient]:
@@ -83,4 +86,4 @@ def _until_ready(client: HubClient) -> None:
                 return False
             raise
 
-    until(ready, seconds=120)
+    until(ready, seconds=240)

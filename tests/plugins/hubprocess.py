@@ -178,6 +178,14 @@ c.JupyterHub.services = [
         """The end of the hub's log, for failing tests."""
         return "\n".join(self.log.read_text().splitlines()[-lines:])
 
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time that the hub's process has used."""
+        assert self._hub is not None
+        # the name, in brackets, may hold blanks; user and system time are fields 14 and 15
+        fields = Path(f"/proc/{self._hub.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop_hub(self) -> None:
         _end(self._hub)
         self._hub = None
