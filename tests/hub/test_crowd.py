@@ -56,7 +56,7 @@ def test_two_hundred_users_at_once_lose_and_double_no_server(tmp_path: Path) -> 
             assert len(ports) == 200
             print(f"\n{seconds:.0f} s, {used:.1f} s of the hub's processor")  # noqa: T201
             # how long it takes depends on what else runs here, the hub's own work does not
-            assert used < 40
+            assert used < 60
             assert seconds < 240
 
 
