@@ -124,6 +124,20 @@ def test_up_that_aws_refuses_a_part_of(
     assert hint in advice
 
 
+@pytest.mark.parametrize("command", [("plan",), ("up", "--yes")])
+def test_a_hub_that_lets_anybody_in_is_not_made(
+    hubdeploy: Hubdeploy, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    with (tmp_path / "hubdeploy.toml").open("a") as file:
+        file.write('[hub.authenticator]\nkind = "dummy"\n')
+    code, said = hubdeploy(*command)
+    assert code == 2
+    first, hint = said.splitlines()
+    assert "hubdeploy.toml:" in first
+    assert "'dummy' lets anybody in" in first
+    assert "--sandbox" in hint
+
+
 def test_no_credentials_and_halves_of_them(
     hubdeploy: Hubdeploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

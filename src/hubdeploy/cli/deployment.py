@@ -58,12 +58,19 @@ class Opened:
 
     def refuse_contradictions(self) -> None:
         """``ConfigError`` with file and line where the limits cannot go together with the memory
-        that the configured machines have."""
+        that the configured machines have, or where a hub on AWS would let anybody in as anybody.
+        """
         from hubdeploy.operate.scale import refuse
         from hubdeploy.steps.parameters import limits
 
         config = self.configured
         text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        if config.hub.authenticator.kind == "dummy" and self.sandbox is None:
+            raise ConfigError(
+                f"{place(self.path, text, 'hub.authenticator.kind')}: "
+                "'dummy' lets anybody in under any name",
+                hint="choose another kind; 'dummy' is for --sandbox",
+            )
         refuse(
             limits(config),
             config.worker_types,
