@@ -19,8 +19,10 @@ from traitlets.config import Config
 from hubdeploy.config.limits import Limits
 from hubdeploy.errors import ConfigError
 from hubdeploy.hub import secrets
-from hubdeploy.hub.config import FreshResolver, configure, doctor_scopes
+from hubdeploy.hub.config import CONCURRENT_SPAWNS, FreshResolver, configure, doctor_scopes
+from hubdeploy.hub.progress import Times
 from hubdeploy.hub.secrets import SecretError
+from hubdeploy.hub.tasks import Stage
 from tests.plugins.hubprocess import ADMIN_PASSWORD, hub_settings, write_secrets
 
 AUTHENTICATORS: dict[str, dict[str, Any]] = {
@@ -171,6 +173,18 @@ def test_a_hub_restart_leaves_servers_and_sessions_alone(tmp_path: Path) -> None
     assert one.JupyterHub.cleanup_servers is False
     assert one.JupyterHub.db_url == f"sqlite:///{tmp_path}/jupyterhub.sqlite"
     assert one.Spawner.consecutive_failure_limit == 0
+
+
+def test_starts_may_take_what_boots_here_have_taken_and_a_class_may_start_at_once(
+    tmp_path: Path,
+) -> None:
+    settings = hub_settings(start_timeout="10m")
+    assert configured(tmp_path, settings).Spawner.start_timeout == 600
+    # as the spawner keeps them: machines came up within 400 seconds
+    Times(tmp_path / "spawn-times.json").add({Stage.MACHINE: 400.0})
+    c = configured(tmp_path, settings)
+    assert 1200 < c.Spawner.start_timeout < 1400
+    assert c.JupyterHub.concurrent_spawn_limit == CONCURRENT_SPAWNS >= 200
 
 
 def test_workers_reach_the_hub_and_the_proxy_only_answers_this_machine(tmp_path: Path) -> None:
