@@ -200,13 +200,11 @@ def test_a_machine_means_all_of_its_logs_and_what_cannot_be_read_is_an_error(
     assert "leader boot: " in whole.stdout
     assert "not a command" not in whole.stdout + whole.stderr
     nobody = terminal("logs", "user/ada")
-    assert nobody.returncode == 1
-    assert nobody.stdout == ""
+    assert (nobody.returncode, nobody.stdout) == (1, "")
     assert nobody.stderr.startswith("leader: ")
     unknown = terminal("logs", "laeder")
-    assert unknown.returncode in (1, 2)
-    assert "no log is called 'laeder'" in unknown.stderr
-    assert "worker/1" in unknown.stderr, "a machine can be named too"
+    assert unknown.returncode == 2
+    assert re.search("no log is called 'laeder'\n.*worker/1", unknown.stderr)
 
 
 def test_a_stand_in_on_this_machine_is_not_taken_for_aws(

@@ -11,8 +11,9 @@ from tests.plugins.sshd import Sshd, free_port
 from tests.plugins.standing import Standing
 
 from hubdeploy.cli.channels import channel as choose_channel
+from hubdeploy.cli.commands.ssh import _argv as shell_on
 from hubdeploy.cli.deployment import Opened
-from hubdeploy.errors import RemoteError
+from hubdeploy.errors import HubdeployError, RemoteError
 from hubdeploy.operate import status
 from hubdeploy.operate.status import Machine
 from hubdeploy.remote.auto import AutoChannel
@@ -124,3 +125,49 @@ def test_via_ssh_dials_a_rehearsals_machine_at_its_own_address(
     assert result.stdout.strip() == "by ssh"
     with pytest.raises(RemoteError, match="simulated machines run no services"):
         choose_channel(opened("simulated"), machines, via="ssh")
+
+
+def test_a_shell_in_a_rehearsal_never_goes_to_aws(
+    opened: Callable[..., Opened], machines: list[Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def shell(_: Sandbox, instance: str) -> list[str]:
+        asked.append(instance)
+        return ["a shell"]
+
+    monkeypatch.setattr(Sandbox, "shell", shell)
+    for via in (None, "auto", "ssm"):
+        assert shell_on(opened("docker"), machines[0], machines, via=via) == ["a shell"]
+    assert asked == [machines[0].instance_id] * 3
+    argv = shell_on(opened("docker"), machines[0], machines, via="ssh")
+    assert argv[0] == "ssh"
+    assert argv[-1] == f"admin@{machines[0].private_ip}"
+    with pytest.raises(RemoteError, match="simulated machines run no services"):
+        shell_on(opened("simulated"), machines[0], machines, via="ssh")
+
+
+def test_a_shell_is_had_by_the_way_that_is_asked_for(
+    opened: Callable[..., Opened],
+    machines: list[Machine],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    worker = next(m for m in machines if m.label == "worker/1")
+    with pytest.raises(HubdeployError, match="session-manager-plugin"):
+        shell_on(opened(None), worker, machines, via="ssm")
+    with pytest.raises(HubdeployError, match="--via foo: no such channel"):
+        shell_on(opened(None), worker, machines, via="foo")
+    by_ssh = shell_on(opened(None), worker, machines, via=None)
+    assert by_ssh[-1] == f"admin@{worker.private_ip}"
+    assert any("ProxyCommand=" in word for word in by_ssh), "a worker has no public address"
+    for name in ("aws", "session-manager-plugin"):
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    by_ssm = ["aws", "ssm", "start-session", "--target", worker.instance_id]
+    assert shell_on(opened(None), worker, machines, via=None)[:5] == by_ssm
+    assert shell_on(opened(None), worker, machines, via="ssh")[0] == "ssh"

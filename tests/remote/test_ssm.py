@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+import threading
 import time
 
 import pytest
@@ -11,6 +13,7 @@ from hubdeploy.errors import RemoteError
 from hubdeploy.operate import status
 from hubdeploy.remote.channel import Target, worst
 from hubdeploy.remote.ssm import SsmChannel, one
+from hubdeploy.sandbox.machines.interface import CommandResult
 
 
 @pytest.fixture
@@ -38,6 +41,26 @@ def test_the_worst_exit_code_is_kept(channel: SsmChannel, targets: list[Target])
     assert worst(results) == 3
     with pytest.raises(RemoteError, match="leader: exit code 3"):
         one(results[:1])
+
+
+def test_of_several_machines_the_worst_counts(
+    standing: Standing, channel: SsmChannel, targets: list[Target]
+) -> None:
+    standing.cloud.machines.shell.commands["differs"] = lambda spec, _: CommandResult(
+        code=7 if spec.instance_id == targets[1].instance_id else 0, stdout="", stderr=""
+    )
+    assert worst(channel.run(targets, "differs", deadline=10)) == 7
+
+
+def test_ctrl_c_ends_the_command_on_the_machine_too(
+    standing: Standing, channel: SsmChannel, targets: list[Target]
+) -> None:
+    pressed = threading.Timer(1.5, _thread.interrupt_main)
+    pressed.start()
+    with pytest.raises(KeyboardInterrupt):
+        channel.run(targets[:1], "sleep 60", deadline=60)
+    pressed.join()
+    assert len(standing.cloud.calls.find("ssm:CancelCommand")) == 1
 
 
 def test_a_machine_without_agent_is_named_and_does_not_hold_up_the_rest(

@@ -25,18 +25,17 @@ def channel(opened: Opened, there: Sequence[Machine], *, via: str | None = None)
     from hubdeploy.remote.auto import AutoChannel
     from hubdeploy.remote.ssm import SsmChannel
 
-    kind = _kind(opened, via)
+    kind = kind_of(opened, via)
     ssm = SsmChannel(aws=opened.aws, bucket=opened.names.bucket)
     if kind == "ssm":
         return ssm
-    dial = ssh if opened.sandbox is None else _ssh_in_sandbox
     if kind == "ssh":
-        return dial(opened, there)
+        return over_ssh(opened, there)
     if opened.sandbox is None:
         let_in = bool(opened.config.access.operator_cidrs)
     else:
         let_in = opened.sandbox.kind != "simulated"
-    return AutoChannel(first=ssm, second=(lambda: dial(opened, there)) if let_in else None)
+    return AutoChannel(first=ssm, second=(lambda: over_ssh(opened, there)) if let_in else None)
 
 
 def tunnel(opened: Opened, there: Sequence[Machine], *, via: str | None = None) -> Tunnel:
@@ -44,7 +43,7 @@ def tunnel(opened: Opened, there: Sequence[Machine], *, via: str | None = None) 
     from hubdeploy.remote import sessions
     from hubdeploy.remote.tunnel import SshTunnel
 
-    kind = _kind(opened, via)
+    kind = kind_of(opened, via)
     if opened.sandbox is not None:
         return SshTunnel(channel=_ssh_in_sandbox(opened, there))
     if kind == "ssm" or (kind == "auto" and sessions.installed()):
@@ -57,11 +56,17 @@ def tunnel(opened: Opened, there: Sequence[Machine], *, via: str | None = None) 
     )
 
 
-def _kind(opened: Opened, via: str | None) -> str:
+def kind_of(opened: Opened, via: str | None) -> str:
+    """``auto``, ``ssm`` or ``ssh``: as forced, else as configured."""
     kind = via or opened.config.access.channel
     if kind not in ("auto", "ssm", "ssh"):
         raise ConfigError(f"--via {kind}: no such channel", hint="auto, ssm or ssh")
     return kind
+
+
+def over_ssh(opened: Opened, there: Sequence[Machine]) -> SshChannel:
+    """SSH to where the machines are: in the account, or on this machine."""
+    return ssh(opened, there) if opened.sandbox is None else _ssh_in_sandbox(opened, there)
 
 
 def _ssh_in_sandbox(opened: Opened, there: Sequence[Machine]) -> SshChannel:

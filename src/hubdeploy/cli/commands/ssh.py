@@ -52,12 +52,15 @@ def _argv(
     opened: Opened, target: Machine, there: Sequence[Machine], *, via: str | None
 ) -> list[str]:
     """The program to run: its output and keys are the terminal's own."""
+    from hubdeploy.cli.channels import kind_of
     from hubdeploy.errors import HubdeployError
 
-    if opened.sandbox is not None and via in (None, "auto"):
+    kind = kind_of(opened, via)
+    if opened.sandbox is not None and kind != "ssh":
+        # what Session Manager is to the account; AWS itself knows nothing of these machines
         return opened.sandbox.shell(target.instance_id)
     session_manager = shutil.which("session-manager-plugin") and shutil.which("aws")
-    if via == "ssm" or (via in (None, "auto") and session_manager):
+    if kind == "ssm" or (kind == "auto" and session_manager):
         if not session_manager:
             raise HubdeployError(
                 "Session Manager needs the AWS CLI and its session-manager-plugin",
@@ -74,12 +77,13 @@ def _argv(
 
 
 def _openssh(opened: Opened, target: Machine, there: Sequence[Machine]) -> list[str]:
-    from hubdeploy.cli.channels import ssh as ssh_channel
+    from hubdeploy.cli.channels import over_ssh
     from hubdeploy.operate.choose import jump
     from hubdeploy.remote.keys import pinned
 
-    channel = ssh_channel(opened, there)
-    hop = None if target.public_ip else jump(there)
+    channel = over_ssh(opened, there)
+    direct = channel.address(target.target)
+    hop = None if direct else jump(there)
     ids = [m.instance_id for m in (target, hop) if m is not None]
     known = opened.key_folder / "keys" / f"{opened.names.deployment}.known_hosts"
     known.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -92,7 +96,7 @@ def _openssh(opened: Opened, target: Machine, there: Sequence[Machine]) -> list[
         way = [*inner, f"{channel.user_of(hop.instance_id)}@{hop.public_ip}"]
         argv += ["-o", f"ProxyCommand={' '.join(map(_quoted, way))}"]
     user = channel.user_of(target.instance_id)
-    return [*argv, f"{user}@{target.public_ip or target.private_ip}"]
+    return [*argv, f"{user}@{direct[0] if direct else target.private_ip}"]
 
 
 def _options(key: Path | None, known: Path) -> list[str]:
