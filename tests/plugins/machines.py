@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -220,6 +221,20 @@ class Lab:
 
     def close(self) -> None:
         self.machines.close(remove=True)
+
+
+def said(client: docker.DockerClient, image: str, command: list[str], **options: Any) -> str:
+    """What a container without a network printed. It is read when the container has ended: what
+    follows a log may miss the words of one that ends at once."""
+    container = client.containers.create(image, command, network_disabled=True, **options)
+    try:
+        container.start()
+        code = container.wait()["StatusCode"]
+        output: str = container.logs().decode()
+        assert code == 0, output
+        return output
+    finally:
+        container.remove()
 
 
 @pytest.fixture(scope="session")
