@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ class Terminal:
         while b"[y/N]" not in said and (got := os.read(process.stderr.fileno(), 4096)):
             said += got
         if answer is None:
+            _until_it_waits(process.pid)
             process.send_signal(signal.SIGINT)
         else:
             os.write(ours, answer.encode() + b"\n")
@@ -81,6 +83,14 @@ class Terminal:
         found: dict[str, Any] = json.loads(ran.stdout)
         jsonschema.validate(found, SCHEMAS[kind])
         return found
+
+
+def _until_it_waits(pid: int) -> None:
+    """A signal between the prompt and the read would be seen after the read only."""
+    end = time.monotonic() + 30
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+        assert time.monotonic() < end, "it never waits for an answer"
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
