@@ -68,7 +68,7 @@ def test_what_only_a_new_instance_can_take_replaces_it_and_says_who_notices(
         ({"workers": {"max_nodes": 20}}, {"workers.m6i.xlarge", "parameters.limits"}),
         ({"limits": {"max_concurrent_users": 7}}, {"parameters.limits"}),
         ({"storage": {"throughput": "bursting"}}, {"files"}),
-        ({"storage": {"backups": False}}, {"files"}),
+        ({"storage": {"backups": False}}, {"files.backups"}),
         ({"storage": {"cold_after_days": 0}}, {"files"}),
         ({"leader": {"state_disk": "40G"}}, {"volume.leader"}),
         ({"access": {"operator_cidrs": ["203.0.113.7/32"]}}, {"firewall.leader"}),
