@@ -7,7 +7,7 @@ from typing import Any
 
 MASK = "***"
 _SECRET_KEYS = re.compile(
-    r"(secret|password|token(?!_url)|private_?key|userdata(?!_url)|credential|authorization"
+    r"(secret|password|token(?!_url)|private[_-]?key|userdata(?!_url)|credential|authorization"
     r"|keymaterial)",
     re.IGNORECASE,
 )
