@@ -120,6 +120,15 @@ ROOMY, SLIM = 76, 44
 """Columns that all of a machine's line needs, and its name, id and phase."""
 
 
+def show_cost(lines: Iterable[str], out: Console, *, rehearsal: bool) -> None:
+    """An estimate's lines, and in a rehearsal of what they are an estimate."""
+    from hubdeploy.cli.output import folded
+    from hubdeploy.operate.cost import REHEARSAL
+
+    for line in (*lines, *((REHEARSAL,) if rehearsal else ())):
+        folded(out, line)
+
+
 def show_status(status: Status, out: Console) -> None:
     """The deployment at a glance."""
     head = f"{status.deployment} in {status.region}"

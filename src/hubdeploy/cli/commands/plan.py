@@ -28,8 +28,8 @@ def plan(
     from dataclasses import asdict
 
     from hubdeploy.cli.deployment import open_deployment
-    from hubdeploy.cli.output import console, emit, folded
-    from hubdeploy.cli.views import plan_dict, show_plan
+    from hubdeploy.cli.output import console, emit
+    from hubdeploy.cli.views import plan_dict, show_cost, show_plan
     from hubdeploy.operate import cost, costchange
     from hubdeploy.pipeline import runner
     from hubdeploy.steps import all_steps
@@ -64,12 +64,8 @@ def plan(
     else:
         out = console()
         show_plan(outcome, out)
-        for line in (
-            *estimate.lines(),
-            *(change.lines() if change else ()),
-            *((cost.REHEARSAL,) if opened.sandbox else ()),
-        ):
-            folded(out, line)
+        lines = (*estimate.lines(), *(change.lines() if change else ()))
+        show_cost(lines, out, rehearsal=opened.sandbox is not None)
     if detailed_exitcode and outcome.mutations:
         raise typer.Exit(2)
 

@@ -41,8 +41,8 @@ def status(
     from dataclasses import asdict
 
     from hubdeploy.cli.deployment import open_deployment
-    from hubdeploy.cli.output import console, emit, folded
-    from hubdeploy.cli.views import show_status
+    from hubdeploy.cli.output import console, emit
+    from hubdeploy.cli.views import show_cost, show_status
     from hubdeploy.operate import cost
     from hubdeploy.operate.status import read
 
@@ -57,8 +57,7 @@ def status(
     elif now.exists:
         out = console()
         show_status(now, out)
-        for line in (*estimate.lines(), *((cost.REHEARSAL,) if opened.sandbox else ())):
-            folded(out, line)
+        show_cost(estimate.lines(), out, rehearsal=opened.sandbox is not None)
     if not now.exists:
         raise _nothing(now)
 

@@ -133,14 +133,13 @@ def _why_grave(change: Change) -> str:
 
 def _costs(opened: Opened, out: Console) -> None:
     """What is agreed to: the difference where something stands, else the whole."""
-    from hubdeploy.cli.output import folded
+    from hubdeploy.cli.views import show_cost
     from hubdeploy.operate import cost, costchange
 
     estimate = cost.read(opened.config, aws=opened.aws)
     change = costchange.read(opened.config, estimate, aws=opened.aws, names=opened.names)
     lines = estimate.lines() if change is None else change.lines()
-    for line in (*lines, *((cost.REHEARSAL,) if opened.sandbox else ())):
-        folded(out, line)
+    show_cost(lines, out, rehearsal=opened.sandbox is not None)
 
 
 def _result(
