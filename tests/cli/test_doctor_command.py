@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 from tests.cli.schemas import SCHEMAS
-from tests.cli.test_simulated import Terminal
+from tests.cli.terminal import Terminal
 
 from hubdeploy.aws.session import Aws
 from hubdeploy.doctor import all_checks
