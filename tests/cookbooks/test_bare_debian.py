@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import docker
 import pytest
 
-from hubdeploy.config.names import Role
+from hubdeploy.config.names import LABEL_INSTANCE, LABEL_TYPE, LABEL_ZONE, Role
 from hubdeploy.sandbox.cloud.server import Cloud
 from hubdeploy.sandbox.images import catalog
 from hubdeploy.sandbox.images.build import Images
@@ -106,6 +106,26 @@ def test_the_worker_is_a_member_and_waits_drained_with_its_image(newborn: Newbor
     mine = next(node for node in told if node["address"] == worker.address)
     assert (mine["state"], mine["availability"], mine["role"]) == ("ready", "drain", "worker")
     assert worker.out(f"docker image inspect --format ok {NOTEBOOK_IMAGE}") == "ok"
+
+
+@BOTH
+def test_the_machine_has_labelled_itself_with_what_it_is(newborn: Newborn, role: Role) -> None:
+    machine = newborn.machines[role]
+    labels = json.loads(machine.out("docker info --format '{{json .Labels}}'"))
+    assert dict(label.split("=", 1) for label in labels) == {
+        LABEL_INSTANCE: machine.id,
+        LABEL_TYPE: machine.spec.instance_type,
+        LABEL_ZONE: machine.spec.zone,
+    }
+
+
+def test_the_leader_sees_the_workers_labels(newborn: Newborn) -> None:
+    """The leader's fleet puts its own, which count, on the node when it lets the machine in."""
+    leader, worker = newborn.machines[Role.LEADER], newborn.machines[Role.WORKER]
+    (text,) = leader.out(
+        "docker node ls -q --filter role=worker | xargs docker node inspect --format '{{json .}}'"
+    ).splitlines()
+    assert json.loads(text)["Description"]["Engine"]["Labels"][LABEL_INSTANCE] == worker.id
 
 
 def test_nginx_answers_with_the_certificate_and_the_hub_behind_it(newborn: Newborn) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from hubdeploy.config.names import Role
+from hubdeploy.config.names import LABEL_INSTANCE, Role
 from hubdeploy.sandbox.cloud.server import Cloud
 from hubdeploy.sandbox.machines.simulated import SimulatedMachines
 from tests.cookbooks.machines import (
@@ -102,6 +102,7 @@ def test_docker_runs_with_its_settings(pair: Pair, role: str) -> None:
     assert "live-restore" not in settings
     info = json.loads(machine.out("docker info --format '{{json .}}'"))
     assert info["DefaultAddressPools"] == [{"Base": "10.200.0.0/15", "Size": 24}]
+    assert f"{LABEL_INSTANCE}={machine.id}" in info["Labels"]
     assert "10.200.0.1/22" in machine.out("ip -4 -o address show docker0")
     options = machine.out("docker network inspect bridge --format '{{json .Options}}'")
     assert json.loads(options)["com.docker.network.bridge.enable_icc"] == "false"

@@ -232,7 +232,22 @@ def test_a_worker_registers_with_a_stable_name_and_its_role(chef: Chef) -> None:
         assert (folder / "client.pem").stat().st_mode & 0o777 == 0o600
         assert "verify_peer" in (folder / "client.rb").read_text()
     with chefserver.connect(chef.host._cloud, chef.admin(), chef.host.url()) as server:
-        assert server.node(f"demo-worker-{WORKER}").run_list == ["role[worker]"]
+        node = server.node(f"demo-worker-{WORKER}")
+        assert node.run_list == ["role[worker]"]
+        assert node.normal["hubdeploy"]["machine"]["instance"] == WORKER
+        # what others have put on the node stays
+        node.normal["site"] = {"rack": 3}
+        node.normal["hubdeploy"]["machine"]["type"] = "of-before-it-was-stopped"
+        server.save_node(node)
+        with chef.worker() as worker:
+            assert client.register(worker) is True
+            assert client.register(worker) is False
+            said = client.facts(worker)
+        assert set(said) == {"instance", "type", "zone"}
+        assert server.node(node.name).normal == {
+            "site": {"rack": 3},
+            "hubdeploy": {"machine": said},
+        }
 
 
 def test_the_validators_key_never_reaches_the_workers_disk(chef: Chef) -> None:

@@ -4,6 +4,7 @@
 
 docker = node['hub_base']['docker']
 pool = node['hubdeploy']['docker_pool']
+machine = node['hubdeploy']['machine'].to_h
 
 directory '/etc/docker' do
   mode '0755'
@@ -16,6 +17,9 @@ file '/etc/docker/daemon.json' do
     'bip' => HubBase::Pool.bridge(pool),
     'default-address-pools' => [{ 'base' => HubBase::Pool.halves(pool).first, 'size' => 24 }],
     'icc' => false,
+    # what the machine says of itself, for people and monitoring; placement goes by the labels that the
+    # fleet puts on the node, which no worker can give itself
+    'labels' => machine.map { |name, value| "hubdeploy.#{name}=#{value}" }.sort,
     'log-driver' => 'json-file',
     'log-opts' => { 'max-size' => docker['log_max_size'], 'max-file' => docker['log_max_file'] }
   )

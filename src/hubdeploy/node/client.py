@@ -7,7 +7,7 @@ import logging
 import shutil
 from dataclasses import dataclass
 
-from hubdeploy.chef import signing
+from hubdeploy.chef import runlist, signing
 from hubdeploy.chef.failures import ChefConflict, ChefNotFound, ChefRefused
 from hubdeploy.chef.objects import Node
 from hubdeploy.chef.server import ChefServer
@@ -249,9 +249,19 @@ def _run_list(server: ChefServer, name: str) -> list[str]:
         return []
 
 
+def facts(cloud: Cloud) -> dict[str, str]:
+    """``node['hubdeploy']['machine']``: what EC2 says of this machine.
+
+    The engine gets each as a label, ``hubdeploy.instance`` and so on.
+    """
+    me = cloud.machine.identity
+    return {"instance": me.instance_id, "type": me.instance_type, "zone": me.zone}
+
+
 def register(cloud: Cloud) -> bool:
     """Be a node of the Chef server that is there now; whether anything had to be done.
 
+    The node has its run list and, as a normal attribute, what EC2 says of it (:func:`facts`).
     After the Chef server was rebuilt without its data, the node registers anew.
 
     Raises:
@@ -269,8 +279,11 @@ def register(cloud: Cloud) -> bool:
             node = server.node(name)
         except ChefNotFound:
             node = Node(name=name)
-        if _role(cloud) not in node.run_list:
-            node.run_list = [_role(cloud), *node.run_list]
+        wanted = runlist.deep_merge(node.normal, {"hubdeploy": {"machine": facts(cloud)}})
+        if _role(cloud) not in node.run_list or node.normal != wanted:
+            if _role(cloud) not in node.run_list:
+                node.run_list = [_role(cloud), *node.run_list]
+            node.normal = wanted
             server.save_node(node)
             changed = True
     return changed
