@@ -1,5 +1,7 @@
 """Fixtures that all tests may use."""
 
+import signal
+
 import pytest
 
 pytest_plugins = [
@@ -8,6 +10,13 @@ pytest_plugins = [
     "tests.plugins.metadata",
     "tests.plugins.deployment",
 ]
+
+
+def pytest_configure() -> None:
+    """A shell has SIGINT ignored in what it runs in the background, and so in all that tests start:
+    then hubs do not end their services, and nobody can interrupt a question."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
