@@ -9,6 +9,8 @@ import pytest
 from hubdeploy.aws.waiting import retry_codes, wait_until
 from hubdeploy.errors import AwsError, Interrupted, WaitTimeout
 
+IN_USE = {"DependencyViolation"}
+
 
 def test_a_wait_gives_what_the_probe_found_and_says_what_for() -> None:
     answers, said = iter([None, None, "here"]), list[str]()
@@ -53,10 +55,10 @@ def test_only_the_codes_named_are_tried_again() -> None:
             raise AwsError("in use", code=refusals.pop())
         return "done"
 
-    assert retry_codes(call, codes={"DependencyViolation"}, deadline=5, every=0.01) == "done"
+    assert retry_codes(call, what="it", codes=IN_USE, deadline=5, every=0.01) == "done"
     refusals = refusing("AccessDenied")
     with pytest.raises(AwsError) as failed:
-        retry_codes(call, codes={"DependencyViolation"}, deadline=5, every=0.01)
+        retry_codes(call, what="it", codes=IN_USE, deadline=5, every=0.01)
     assert failed.value.code == "AccessDenied"
     assert refusals == []
 
@@ -66,7 +68,7 @@ def test_the_last_refusal_is_raised_at_the_deadline() -> None:
         raise AwsError("in use", code="DependencyViolation")
 
     with pytest.raises(AwsError, match="in use"):
-        retry_codes(call, codes={"DependencyViolation"}, deadline=0.05, every=0.01)
+        retry_codes(call, what="it", codes=IN_USE, deadline=0.05, every=0.01)
 
 
 def test_a_text_may_tell_apart_what_has_one_code() -> None:
@@ -76,4 +78,6 @@ def test_a_text_may_tell_apart_what_has_one_code() -> None:
         raise AwsError(texts.pop(0), code="InvalidParameterValue")
 
     with pytest.raises(AwsError, match="Invalid subnet"):
-        retry_codes(call, when=lambda error: "Profile" in error.message, deadline=5, every=0.01)
+        retry_codes(
+            call, what="it", when=lambda error: "Profile" in error.message, deadline=5, every=0.01
+        )

@@ -15,7 +15,9 @@ from hubdeploy.pipeline.step import Context, Step
 from hubdeploy.steps import all_steps
 from tests.plugins.aws import CloudAccount
 
-WAITS = {"aws": 20, "chef_server": 20, "workstation": 20, "leader": 20, "hub": 20, "delete": 20}
+WAITS = dict.fromkeys(
+    ("aws", "settle", "chef_server", "workstation", "leader", "hub", "delete"), 20
+)
 """Seconds: a wait that hangs ends the test, not its time limit."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import TypeVar
 
 import tenacity
@@ -35,24 +36,13 @@ def wait_until(
     say(f"waiting for {what}")
     started = time.monotonic()
 
-    def sleep(seconds: float) -> None:
-        if cancelled is None:
-            time.sleep(seconds)
-        else:
-            cancelled.wait(seconds)
-
-    def attempt() -> T | None:
-        if cancelled is not None and cancelled.is_set():
-            raise Interrupted
-        return probe()
-
     try:
         found = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda value: value is None),
             stop=tenacity.stop_after_delay(deadline),
             wait=tenacity.wait_exponential(multiplier=every / 20, max=every),
-            sleep=sleep,
-        )(attempt)
+            sleep=partial(_pause, cancelled=cancelled),
+        )(probe)
     except tenacity.RetryError:
         seen = last_seen()
         raise WaitTimeout(
@@ -67,16 +57,21 @@ def wait_until(
 def retry_codes(
     call: Callable[[], T],
     *,
+    what: str,
     codes: Collection[str] = (),
     when: Callable[[AwsError], bool] | None = None,
     deadline: float,
     every: float = 1.0,
+    say: Callable[[str], object] = str,
+    cancelled: threading.Event | None = None,
 ) -> T:
     """Call again while it is refused with one of exactly these AWS error codes.
 
     For what is eventually consistent: a just-made role that EC2 does not know yet, a security
     group still in use by an interface that is going. ``when`` tells apart what AWS gives the same
-    code. The last refusal is raised at the deadline (seconds).
+    code. ``say`` hears ``what`` is waited for, and the code, once there is something to wait for.
+    The last refusal is raised at the deadline (seconds); ``cancelled`` ends the wait between two
+    calls with :class:`Interrupted`.
     """
 
     def again(error: BaseException) -> bool:
@@ -84,10 +79,24 @@ def retry_codes(
             return False
         return error.code in codes or (when is not None and when(error))
 
+    def told(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        say(f"waiting for {what} ({getattr(error, 'code', '')})")
+
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(again),
         stop=tenacity.stop_after_delay(deadline),
         wait=tenacity.wait_exponential(multiplier=every / 10, max=every * 4),
+        before_sleep=told,
+        sleep=partial(_pause, cancelled=cancelled),
         reraise=True,
     )
     return retrying(call)
+
+
+def _pause(seconds: float, *, cancelled: threading.Event | None) -> None:
+    """Sleep between two attempts; somebody's Ctrl-C ends the wait, not a call in flight."""
+    if cancelled is None:
+        time.sleep(seconds)
+    elif cancelled.wait(seconds):
+        raise Interrupted

@@ -61,6 +61,12 @@ class Waits(Section):
     aws: Span = setting(
         600, describe="An AWS resource (NAT gateway, EFS …).", change=Change.LIVE, ge=1
     )
+    settle: Span = setting(
+        120,
+        describe="All of AWS knows what was just made (a new role takes the longest).",
+        change=Change.LIVE,
+        ge=1,
+    )
     chef_server: Span = setting(
         1500, describe="The Chef server is ready.", change=Change.LIVE, ge=1
     )

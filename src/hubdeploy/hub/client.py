@@ -1,7 +1,7 @@
 """A user's walk through the hub: log in, start a server, run a cell, keep a file, stop.
 
 What a browser does, without one: for the health check that really starts a server, for the
-rehearsal and for tests. Needs ``requests`` and ``websocket-client`` alone.
+rehearsal and for tests. Needs ``requests``, ``tenacity`` and ``websocket-client`` alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
+import tenacity
 import urllib3
 
 from hubdeploy.errors import HubdeployError
@@ -188,11 +189,17 @@ class HubClient:
     def stop(self, *, name: str = "", seconds: float = 120.0) -> None:
         """Stop the server and wait until the hub says it is gone."""
         self.api("DELETE", self._server_path(name))
-        deadline = time.monotonic() + seconds
-        while self.server(name) is not None:
-            if time.monotonic() > deadline:
-                raise HubClientError(f"{self.user}: the server did not stop in {seconds:.0f} s")
-            time.sleep(0.2)
+        gone = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda there: there is not None),
+            stop=tenacity.stop_after_delay(seconds),
+            wait=tenacity.wait_fixed(0.2),
+        )
+        try:
+            gone(self.server, name)
+        except tenacity.RetryError:
+            raise HubClientError(
+                f"{self.user}: the server did not stop in {seconds:.0f} s"
+            ) from None
 
     # --- the notebook ---------------------------------------------------------------------------
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from hubdeploy.aws.hints import THROTTLED
 from hubdeploy.aws.session import Aws
-from hubdeploy.aws.waiting import retry_codes
+from hubdeploy.aws.waiting import retry_codes, wait_until
 from hubdeploy.config.names import Key
-from hubdeploy.errors import AwsError, RemoteError
+from hubdeploy.errors import AwsError, RemoteError, WaitTimeout
 from hubdeploy.remote.channel import OFFLINE, Result, Target
 
 BATCH = 50
@@ -86,8 +87,9 @@ class SsmChannel:
                 OutputS3BucketName=self.bucket,
                 OutputS3KeyPrefix=Key.COMMANDS,
             ),
+            what="Run Command to take the command",
             codes=THROTTLED,
-            deadline=30,
+            deadline=max(0.0, until - time.monotonic()),
         )
         command_id = sent["Command"]["CommandId"]
         try:
@@ -101,17 +103,25 @@ class SsmChannel:
 
     def _watch(self, command_id: str, *, wanted: int, until: float) -> dict[str, str]:
         """Each instance's last status, once all have ended or at ``until``."""
-        pause = self.every / 8
-        while True:
+        states: dict[str, str] = {}
+
+        def ended() -> bool | None:
             found = self.aws.pages(
                 "ssm", "list_command_invocations", "CommandInvocations", CommandId=command_id
             )
-            states = {i["InstanceId"]: _status(i) for i in found}
-            ended = sum(status not in _RUNNING for status in states.values())
-            if ended >= wanted or time.monotonic() >= until:
-                return states
-            time.sleep(min(pause, max(0.0, until - time.monotonic())))
-            pause = min(pause * 1.5, self.every)
+            states.update((i["InstanceId"], _status(i)) for i in found)
+            over = sum(status not in _RUNNING for status in states.values())
+            return True if over >= wanted else None
+
+        # at the deadline the caller cancels what still runs, and says so of each machine
+        with suppress(WaitTimeout):
+            wait_until(
+                ended,
+                what=f"the command {command_id}",
+                deadline=max(0.0, until - time.monotonic()),
+                every=self.every,
+            )
+        return states
 
     def _cancel(self, command_id: str) -> None:
         try:

@@ -1,8 +1,9 @@
 """What all steps share: tags, calls that bear AWS's eventual consistency, changes in short.
 
 AWS answers for some seconds that a thing just made does not exist (aws/aws-parallelcluster#7265),
-so calls that name such a thing go through :meth:`Part.settle`, which tries again on exactly the
-codes below; calls that remove go through :meth:`Part.remove`, for which a missing thing is success.
+or that it is not ready to be changed, so calls that name such a thing go through
+:meth:`Part.settle`, which tries again on exactly the codes below; calls that remove go through
+:meth:`Part.remove`, for which a missing thing is success.
 """
 
 from __future__ import annotations
@@ -21,9 +22,6 @@ from hubdeploy.pipeline.step import Observed, Outputs, Step
 from hubdeploy.steps import wording
 
 T = TypeVar("T")
-
-SETTLE = 60.0
-"""Seconds for which a just-made thing may be unknown to AWS's other parts."""
 
 MISSING = frozenset(
     {
@@ -67,6 +65,20 @@ MISSING = frozenset(
 )
 """The codes of 'there is no such thing', service by service."""
 
+NOT_NOW = frozenset(
+    {
+        # S3: another change of the bucket is not done yet, or one of its name was just deleted
+        "OperationAborted",
+        # the same of IAM's roles, of log groups, of auto scaling groups
+        "ConcurrentModification",
+        "OperationAbortedException",
+        "ResourceContention",
+        # EFS: it is changing its throughput
+        "IncorrectFileSystemLifeCycleState",
+    }
+)
+"""The codes of 'it is there, but it is being changed'."""
+
 IN_USE = frozenset(
     {
         "DependencyViolation",
@@ -85,6 +97,17 @@ IN_USE = frozenset(
     }
 )
 """The codes of 'something still hangs on it', which pass when that is gone."""
+
+
+def unknown_profile(error: AwsError) -> bool:
+    """EC2 or Auto Scaling does not know a just-made instance profile yet.
+
+    They have no code of their own for that (hashicorp/terraform#15341), so the text decides.
+    """
+    return (
+        error.code in ("InvalidParameterValue", "ValidationError")
+        and "instance profile" in error.message.lower()
+    )
 
 
 class Part(Step[Observed]):
@@ -146,9 +169,30 @@ class Part(Step[Observed]):
         return self.ctx.aws.call(service, operation, **params)
 
     def settle(self, service: str, operation: str, **params: Any) -> dict[str, Any]:
-        """A call that names something just made: tried again while AWS does not know it yet."""
+        """A call that names something just made or changed: tried again for ``[waits] settle``
+        seconds while AWS does not know it yet, or is not done with it.
+        """
+        return self._settled(service, operation, params)
+
+    def settle_profile(self, service: str, operation: str, **params: Any) -> dict[str, Any]:
+        """The same for a call that names an instance profile too."""
+        return self._settled(service, operation, params, when=unknown_profile)
+
+    def _settled(
+        self,
+        service: str,
+        operation: str,
+        params: Mapping[str, Any],
+        when: Callable[[AwsError], bool] | None = None,
+    ) -> dict[str, Any]:
         return retry_codes(
-            lambda: self.call(service, operation, **params), codes=MISSING, deadline=SETTLE
+            lambda: self.call(service, operation, **params),
+            what=f"AWS to know everything that {operation} names",
+            codes=MISSING | NOT_NOW,
+            when=when,
+            deadline=self.config.waits.settle,
+            say=self.ctx.say,
+            cancelled=self.ctx.cancelled,
         )
 
     def remove(
@@ -167,9 +211,12 @@ class Part(Step[Observed]):
         try:
             retry_codes(
                 lambda: self.call(service, operation, **params),
+                what=f"what still hinders {operation}",
                 codes=wait_on,
                 deadline=self.config.waits.delete,
                 every=2.0,
+                say=self.ctx.say,
+                cancelled=self.ctx.cancelled,
             )
         except AwsError as error:
             if error.code in MISSING:

@@ -186,7 +186,8 @@ class Bucket(Part[dict[str, Any]]):
             else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         )
         try:
-            self.call("s3", "create_bucket", Bucket=self.names.bucket, **where)
+            # AWS takes a while to give the name of a deleted bucket free
+            self.settle("s3", "create_bucket", Bucket=self.names.bucket, **where)
         except AwsError as error:
             # ours, made by a run that was killed, or seen late
             if error.code == "BucketAlreadyOwnedByYou":

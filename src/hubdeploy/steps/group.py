@@ -13,7 +13,6 @@ from typing import Any
 
 from hubdeploy.aws.groups import preference, workers_groups
 from hubdeploy.aws.inventory import tags_of
-from hubdeploy.aws.waiting import retry_codes
 from hubdeploy.config.names import (
     FOR_PROFILES,
     RETIRED,
@@ -27,7 +26,6 @@ from hubdeploy.pipeline.change import Changes, FieldChange, differences
 from hubdeploy.steps import instances
 from hubdeploy.steps.base import Part
 from hubdeploy.steps.ending import Ending
-from hubdeploy.steps.machine import PROPAGATION, unknown_profile
 from hubdeploy.steps.parameters import live_limits
 
 RESOURCE = "workers"
@@ -251,16 +249,9 @@ class Group(Part[Groups]):
     # ---- doing -------------------------------------------------------------------------------
 
     def _create(self, name: str, kind: str, first: int) -> None:
-        retry_codes(
-            partial(self._create_once, name, kind, first),
-            when=unknown_profile,
-            deadline=PROPAGATION,
-        )
-
-    def _create_once(self, name: str, kind: str, first: int) -> None:
         tags = self.group_tags(kind)
         try:
-            self.settle(
+            self.settle_profile(
                 "autoscaling",
                 "create_auto_scaling_group",
                 AutoScalingGroupName=name,

@@ -115,9 +115,12 @@ class AttachAddress(Part[dict[str, Any]]):
                 InstanceId=instance,
                 AllowReassociation=True,
             ),
+            what=f"{instance} to run, so that it can have the address",
             codes=NOT_YET,
             deadline=self.config.waits.aws,
             every=2.0,
+            say=self.ctx.say,
+            cancelled=self.ctx.cancelled,
         )
 
 

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 from hubdeploy.aws.inventory import tags_of
-from hubdeploy.aws.waiting import retry_codes
 from hubdeploy.config import userdata
 from hubdeploy.config.names import TAG_ROLE, Phase, Role
 from hubdeploy.errors import AwsError
@@ -30,8 +29,6 @@ USER_DATA = "user-data"
 TAG_RELEASE = "hubdeploy:release"
 """Digest of the release that a machine was launched with or last told to converge."""
 CAPACITY = frozenset({"InsufficientInstanceCapacity", "Unsupported"})
-PROPAGATION = 120.0
-"""Seconds until EC2 knows a new instance profile, at the latest."""
 METADATA = {
     "HttpTokens": "required",
     "HttpPutResponseHopLimit": 1,
@@ -40,17 +37,6 @@ METADATA = {
 }
 """Version 2 only, and out of reach for containers, which are one hop further away."""
 _TAG_TEXT = re.compile(r"[\w .:/=+@-]{0,60}")
-
-
-def unknown_profile(error: AwsError) -> bool:
-    """EC2 or Auto Scaling does not know a just-made instance profile yet.
-
-    They have no code of their own for that (hashicorp/terraform#15341), so the text decides.
-    """
-    return (
-        error.code in ("InvalidParameterValue", "ValidationError")
-        and "instance profile" in error.message.lower()
-    )
 
 
 def digest(text: str) -> str:
@@ -295,11 +281,9 @@ class Machine(Part[list[dict[str, Any]]]):
         # the same after a kill at this call; another after the instance before this one ended
         seed = token("run", json.dumps(request, sort_keys=True), *sorted(before))
         for _ in range(5):
-            made = retry_codes(
-                partial(self.settle, "ec2", "run_instances", ClientToken=seed, **request),
-                when=unknown_profile,
-                deadline=PROPAGATION,
-            )["Instances"][0]
+            made = self.settle_profile("ec2", "run_instances", ClientToken=seed, **request)[
+                "Instances"
+            ][0]
             instance = str(made["InstanceId"])
             if instances.state_of(self, instance) in instances.ALIVE:
                 return instance

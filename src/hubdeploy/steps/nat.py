@@ -10,8 +10,6 @@ from hubdeploy.pipeline.change import Changes
 from hubdeploy.steps.base import Part, token
 
 NAT_ALIVE = ("pending", "available")
-NAT_DEADLINE = 600.0
-"""Seconds; it usually takes two minutes."""
 
 
 class Nat(Part[dict[str, Any]]):
@@ -89,7 +87,7 @@ class Nat(Part[dict[str, Any]]):
                 )
             return nat if state.get("State") == "available" else None
 
-        return self.until(probe, what=f"NAT gateway {nat}", deadline=NAT_DEADLINE)
+        return self.until(probe, what=f"NAT gateway {nat}")
 
     def destroy(self, observed: dict[str, Any]) -> Changes:
         for item in self.ctx.inventory.ec2("describe_nat_gateways", "NatGateways"):

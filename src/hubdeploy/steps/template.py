@@ -7,14 +7,13 @@ import json
 from functools import partial
 from typing import Any
 
-from hubdeploy.aws.waiting import retry_codes
 from hubdeploy.config import userdata
 from hubdeploy.config.fields import Change as Takes
 from hubdeploy.config.names import TAG_ROLE, TAG_TEMPLATE, Role
 from hubdeploy.pipeline.change import Changes, FieldChange
 from hubdeploy.steps import fixed, images, wording
 from hubdeploy.steps.base import Part, token
-from hubdeploy.steps.machine import METADATA, PROPAGATION, blocks, digest, unknown_profile
+from hubdeploy.steps.machine import METADATA, blocks, digest
 from hubdeploy.steps.machines import LAUNCH
 
 RESOURCE = "template.workers"
@@ -160,34 +159,24 @@ class Template(Part[dict[str, Any]]):
     # ---- doing -------------------------------------------------------------------------------
 
     def _create(self, mark: str, data: dict[str, Any]) -> str:
-        made = retry_codes(
-            partial(
-                self.settle,
-                "ec2",
-                "create_launch_template",
-                LaunchTemplateName=self.names.instance(Role.WORKER),
-                VersionDescription=mark,
-                LaunchTemplateData=data,
-                ClientToken=token("template", self.outputs["vpc"], mark),
-                TagSpecifications=[self.tag_spec("launch-template", self.tags(RESOURCE))],
-            ),
-            when=unknown_profile,
-            deadline=PROPAGATION,
+        made = self.settle_profile(
+            "ec2",
+            "create_launch_template",
+            LaunchTemplateName=self.names.instance(Role.WORKER),
+            VersionDescription=mark,
+            LaunchTemplateData=data,
+            ClientToken=token("template", self.outputs["vpc"], mark),
+            TagSpecifications=[self.tag_spec("launch-template", self.tags(RESOURCE))],
         )
         return str(made["LaunchTemplate"]["LaunchTemplateId"])
 
     def _new_version(self, template: str, mark: str, data: dict[str, Any]) -> str:
-        made = retry_codes(
-            partial(
-                self.settle,
-                "ec2",
-                "create_launch_template_version",
-                LaunchTemplateId=template,
-                VersionDescription=mark,
-                LaunchTemplateData=data,
-            ),
-            when=unknown_profile,
-            deadline=PROPAGATION,
+        made = self.settle_profile(
+            "ec2",
+            "create_launch_template_version",
+            LaunchTemplateId=template,
+            VersionDescription=mark,
+            LaunchTemplateData=data,
         )
         return str(made["LaunchTemplateVersion"]["VersionNumber"])
 
