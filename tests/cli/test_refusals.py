@@ -108,6 +108,13 @@ def test_an_account_that_may_not(
         ("ec2", "CreateVpc", "PendingVerification", "checks this account"),
         ("ec2", "CreateSubnet", "InvalidParameterValue", "network.zones"),
         ("ec2", "RunInstances", "VcpuLimitExceeded", "vCPUs"),
+        ("ec2", "AllocateAddress", "AddressLimitExceeded", "Service Quotas"),
+        ("ec2", "CreateVpc", "UnauthorizedOperation", "hubdeploy policy"),
+        ("iam", "CreateRole", "AccessDenied", "hubdeploy policy"),
+        ("ec2", "RunInstances", "Unsupported", "choose an instance type or zones"),
+        ("efs", "CreateMountTarget", "UnsupportedAvailabilityZone", "network.zones"),
+        ("iam", "CreateRole", "EntityAlreadyExists", "another `name`"),
+        ("efs", "CreateFileSystem", "ExpiredToken", "renew them"),
     ],
 )
 def test_up_that_aws_refuses_a_part_of(
@@ -122,6 +129,67 @@ def test_up_that_aws_refuses_a_part_of(
     line, advice = refusal(hubdeploy("up", "--yes"))
     assert f"Cannot be. ({code})" in line
     assert hint in advice
+
+
+@pytest.mark.parametrize(
+    ("lines", "said", "hint"),
+    [
+        (
+            'domain = "nowhere.example"\n[tls]\nemail = "ada@example.org"\n',
+            "no public Route 53 zone for nowhere.example",
+            "create the zone, correct the domain",
+        ),
+        (
+            '[network]\nzones = ["eu-central-1a", "eu-central-1x"]\n',
+            "eu-central-1x is no zone that this account can use",
+            "choose among eu-central-1a",
+        ),
+        ("[network]\nzones = 6\n", "6 zones wanted", "set zones to 3 or less"),
+        (
+            '[workers]\ninstance_types = ["m6i.gigantic"]\n',
+            "hubdeploy.toml:4: workers.instance_types: EC2 has no instance type m6i.gigantic",
+            "another instance type",
+        ),
+        (
+            '[leader]\ninstance_type = "m6i.gigantic"\n',
+            "hubdeploy.toml:4: leader.instance_type: EC2 has no instance type m6i.gigantic",
+            "another instance type",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", [("plan",), ("up", "--yes")])
+def test_what_the_account_or_the_region_does_not_have(
+    hubdeploy: Hubdeploy,
+    cloud: CloudAccount,
+    tmp_path: Path,
+    command: tuple[str, ...],
+    lines: str,
+    said: str,
+    hint: str,
+) -> None:
+    file = tmp_path / "hubdeploy.toml"
+    first, waits = file.read_text().split("[waits]")
+    file.write_text(f"{first}{lines}[waits]{waits}")
+    cloud.calls.clear()
+    line, advice = refusal(hubdeploy(*command))
+    assert said in line
+    assert hint in advice
+    assert cloud.calls.mutations(account=cloud.account) == []
+
+
+def test_a_bucket_name_that_another_account_has(hubdeploy: Hubdeploy, cloud: CloudAccount) -> None:
+    cloud.faults.inject("s3", "CreateBucket", "BucketAlreadyExists")
+    line, advice = refusal(hubdeploy("up", "--yes"))
+    assert f"the bucket name hubdeploy-demo-{cloud.account}-{cloud.region} belongs to" in line
+    assert "another name" in advice
+
+
+def test_the_name_of_anothers_role_is_left_to_it(hubdeploy: Hubdeploy, cloud: CloudAccount) -> None:
+    name = f"hubdeploy-demo-{cloud.region}-leader"
+    cloud.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument="{}")
+    line, advice = refusal(hubdeploy("plan"))
+    assert f"the IAM role {name} exists and is not this deployment's" in line
+    assert "another name" in advice
 
 
 @pytest.mark.parametrize("command", [("plan",), ("up", "--yes")])
