@@ -56,6 +56,20 @@ def records(cloud: CloudAccount) -> dict[str, list[str]]:
     }
 
 
+def point(cloud: CloudAccount, name: str, address: str) -> None:
+    """As somebody does by hand."""
+    record = {
+        "Name": name,
+        "Type": "A",
+        "TTL": 60,
+        "ResourceRecords": [{"Value": address}],
+    }
+    cloud.client("route53").change_resource_record_sets(
+        HostedZoneId=public_zone(cloud)["Id"],
+        ChangeBatch={"Changes": [{"Action": "UPSERT", "ResourceRecordSet": record}]},
+    )
+
+
 def test_the_hub_has_a_name_that_goes_with_it(rig: Rig, cloud: CloudAccount) -> None:
     rig.up()
     assert records(cloud) == {"notebooks.lab.example.org.": [rig.outputs["address.ip"]]}
@@ -80,27 +94,50 @@ def test_the_name_follows_when_the_address_was_given_back_by_hand(
     assert records(cloud) == {}
 
 
+def test_down_takes_a_name_along_whose_address_was_given_back_by_hand(
+    rig: Rig, cloud: CloudAccount
+) -> None:
+    rig.up()
+    lose_the_address(rig)
+    (change,) = [change for change in rig.plan_down() if change.resource == "dns"]
+    (noted,) = records(cloud)["notebooks.lab.example.org."]
+    assert change.title == f"DNS record notebooks.lab.example.org, which is {noted}"
+    rig.down()
+    assert records(cloud) == {}
+
+
+def test_a_name_is_known_as_ours_also_after_an_up_that_died_before_it_moved_it(
+    rig: Rig, cloud: CloudAccount
+) -> None:
+    rig.up()
+    lose_the_address(rig)
+    cloud.faults.inject("route53", "ChangeResourceRecordSets", "Died")
+    with pytest.raises(PipelineFailed):
+        rig.up()
+    cloud.faults.clear()
+    (change,) = [change for change in rig.plan() if change.resource == "dns"]
+    assert change.disrupts == "", "nobody else's, so that --yes is enough"
+    rig.down()
+    assert records(cloud) == {}
+
+
+def test_a_name_is_not_ours_for_an_address_that_another_name_had(
+    rig: Rig, cloud: CloudAccount
+) -> None:
+    rig.up()
+    (lost,) = records(cloud)["notebooks.lab.example.org."]
+    lose_the_address(rig)
+    point(cloud, "notebooks.example.org.", lost)
+    rig.tables["domain"] = "example.org"
+    rig.down()
+    assert set(records(cloud)) == {"notebooks.example.org."}
+
+
 def test_a_name_that_points_elsewhere_is_moved_only_when_asked(
     rig: Rig, cloud: CloudAccount
 ) -> None:
     rig.up()
-    found = public_zone(cloud)
-    cloud.client("route53").change_resource_record_sets(
-        HostedZoneId=found["Id"],
-        ChangeBatch={
-            "Changes": [
-                {
-                    "Action": "UPSERT",
-                    "ResourceRecordSet": {
-                        "Name": "notebooks.lab.example.org.",
-                        "Type": "A",
-                        "TTL": 60,
-                        "ResourceRecords": [{"Value": "192.0.2.1"}],
-                    },
-                }
-            ]
-        },
-    )
+    point(cloud, "notebooks.lab.example.org.", "192.0.2.1")
     (change,) = rig.plan()
     assert change.disrupts == "notebooks.lab.example.org points elsewhere now"
     assert (change.fields[0].old, change.fields[0].new) == ("192.0.2.1", rig.outputs["address.ip"])
@@ -119,7 +156,7 @@ def test_a_name_that_the_configuration_gives_up_goes_with_up(
     rig.up()
     changed = {"domain": domain}
     planned = [c for c in rig.plan(**changed) if c.resource == "dns"]
-    assert planned[0].title == "DNS record notebooks.lab.example.org"
+    assert planned[0].title.startswith("DNS record notebooks.lab.example.org, which is ")
     rig.up(**changed)
     assert set(records(cloud)) == ({f"notebooks.{domain}."} if domain else set())
     assert rig.plan(**changed) == []

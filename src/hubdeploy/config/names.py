@@ -28,7 +28,9 @@ TAG_KEEP = "hubdeploy:keep"
 """On the file system that ``down`` kept: the date (ISO 8601) it was kept."""
 
 TAG_HOST = "hubdeploy:host"
-"""On the leader's address: the name in Route 53 that was pointed to it. Records carry no tags."""
+"""On the VPC: the name in Route 53 that was pointed to the leader. Records carry no tags."""
+TAG_ADDRESS = "hubdeploy:address"
+"""On the VPC: the addresses to which that name was pointed, the newest first."""
 
 
 def by_preference(preference: str) -> tuple[int, int]:

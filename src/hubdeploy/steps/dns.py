@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 from hubdeploy.aws.inventory import tags_of
-from hubdeploy.config.names import TAG_HOST
+from hubdeploy.config.names import TAG_ADDRESS, TAG_HOST
 from hubdeploy.errors import ConfigError
 from hubdeploy.pipeline.change import Action, Change, Changes, FieldChange, Unknown
-from hubdeploy.steps.base import Part
+from hubdeploy.steps.base import Part, pairs
 from hubdeploy.steps.leader_parts import ADDRESS
 
 TTL = 60
@@ -75,21 +75,34 @@ class Seen:
 class Record(Part[list[Seen]]):
     """``notebooks.DOMAIN`` is the leader's address.
 
-    The address remembers in a tag which name was pointed to it, so that the record is found again
-    when the configuration names another domain, or none.
+    The VPC remembers in tags which name was pointed to which address: so the record is found again
+    when the configuration names another domain, or none, and known as ours also when somebody gave
+    the address back by hand. Such a record would lead to whomever AWS gives the address next.
     """
 
     name = "dns.record"
     title = "DNS record"
-    needs = ("dns.zone", "leader.address")
+    needs = ("dns.zone", "leader.address", "network.vpc")
 
     @property
-    def _address(self) -> dict[str, Any]:
-        return self.ctx.inventory.by_resource("describe_addresses", "Addresses").get(ADDRESS, {})
+    def _noted(self) -> dict[str, str]:
+        """The VPC's tags."""
+        vpcs = self.ctx.inventory.by_resource("describe_vpcs", "Vpcs")
+        return tags_of(vpcs.get("vpc", {}))
+
+    def _ours(self, host: str) -> list[str]:
+        """The leader's address and, for the name that is noted, those that it was given before."""
+        found = self.ctx.inventory.by_resource("describe_addresses", "Addresses")
+        now = [found[ADDRESS]["PublicIp"]] if ADDRESS in found else []
+        return [*now, *self._noted_for(host)]
+
+    def _noted_for(self, host: str) -> list[str]:
+        noted = self._noted
+        return noted.get(TAG_ADDRESS, "").split() if noted.get(TAG_HOST) == host else []
 
     def observe(self) -> list[Seen]:
         """The configured name first, then the one of earlier."""
-        hosts = (self.config.hub_host, tags_of(self._address).get(TAG_HOST))
+        hosts = (self.config.hub_host, self._noted.get(TAG_HOST))
         return [self._look(host) for host in dict.fromkeys(hosts) if host]
 
     def _look(self, host: str) -> Seen:
@@ -128,34 +141,37 @@ class Record(Part[list[Seen]]):
                 f"{host} is {address}",
                 apply,
                 (FieldChange(name="address", old=" ".join(old), new=address),),
-                disrupts="" if isinstance(address, Unknown) else f"{host} points elsewhere now",
+                disrupts=""
+                if isinstance(address, Unknown) or self._is_ours(seen)
+                else f"{host} points elsewhere now",
             )
-        elif TAG_HOST not in tags_of(self._address):
+        elif address not in self._noted_for(host):
             yield self.update(
                 RESOURCE,
-                f"note the name {host} at the leader's address",
-                partial(self._note, host),
-                (FieldChange(name=TAG_HOST, new=host),),
+                f"note at the VPC that {host} is {address}",
+                partial(self._note, host, [address]),
+                (FieldChange(name=TAG_HOST, old=self._noted.get(TAG_HOST, ""), new=host),),
             )
 
-    def _note(self, host: str) -> None:
-        tags = [{"Key": TAG_HOST, "Value": host}]
-        self.settle("ec2", "create_tags", Resources=[self.outputs["address"]], Tags=tags)
+    def _note(self, host: str, addresses: list[str]) -> None:
+        tags = {TAG_HOST: host, TAG_ADDRESS: " ".join(addresses)}
+        self.settle("ec2", "create_tags", Resources=[self.outputs["vpc"]], Tags=pairs(tags))
 
     def _set(self, seen: Seen, address: str) -> None:
-        # noted first: a run that is killed in between still finds the record
-        self._note(seen.host)
+        # noted first, with what the record says until then: a run that is killed in between still
+        # knows it as ours
+        before = seen.addresses if self._is_ours(seen) else []
+        self._note(seen.host, [address, *(item for item in before if item != address)])
         self._change("UPSERT", seen, [address], TTL)
 
     def _is_ours(self, seen: Seen) -> bool:
-        address = self._address.get("PublicIp")
-        return address is not None and seen.addresses == [address]
+        return len(seen.addresses) == 1 and seen.addresses[0] in self._ours(seen.host)
 
     def _delete(self, seen: Seen) -> Change:
         ttl = int((seen.record or {}).get("TTL", TTL))
         return self.delete(
             RESOURCE,
-            f"DNS record {seen.host}",
+            f"DNS record {seen.host}, which is {seen.addresses[0]}",
             partial(self._change, "DELETE", seen, seen.addresses, ttl),
         )
 
@@ -184,6 +200,6 @@ class Record(Part[list[Seen]]):
                     resource=RESOURCE,
                     title=f"DNS record {seen.host}, which points to {' '.join(seen.addresses)}",
                     apply=lambda: None,
-                    reason="that is not this deployment's address; if nothing else uses the name, "
-                    "delete the record in Route 53",
+                    reason="that was never this deployment's address; if nothing else uses the "
+                    "name, delete the record in Route 53",
                 )
