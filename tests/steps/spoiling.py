@@ -61,6 +61,24 @@ def take_a_tag(rig: Rig) -> None:
     )
 
 
+def give_public_addresses(rig: Rig) -> None:
+    subnet = item(rig.cloud, "describe_subnets", "Subnets", "subnet.private.a")
+    rig.cloud.client("ec2").modify_subnet_attribute(
+        SubnetId=subnet["SubnetId"], MapPublicIpOnLaunch={"Value": True}
+    )
+
+
+def take_the_gateways_tag(rig: Rig) -> None:
+    gateway = item(rig.cloud, "describe_internet_gateways", "InternetGateways", "gateway")
+    rig.cloud.client("ec2").delete_tags(
+        Resources=[gateway["InternetGatewayId"]], Tags=[{"Key": "Name"}]
+    )
+
+
+def drop_the_key(rig: Rig) -> None:
+    rig.cloud.client("ec2").delete_key_pair(KeyName=rig.names.prefix)
+
+
 def drop_the_default_route(rig: Rig) -> None:
     table = item(rig.cloud, "describe_route_tables", "RouteTables", "routes.private")
     rig.cloud.client("ec2").delete_route(
@@ -290,6 +308,9 @@ ALL_AT_ONCE: tuple[tuple[Spoil, str], ...] = (
     (close_a_port, "firewall.leader"),
     (stop_dns, "vpc"),
     (take_a_tag, "volume.leader"),
+    (give_public_addresses, "subnet.private.a"),
+    (take_the_gateways_tag, "gateway"),
+    (drop_the_key, "key"),
     (drop_the_default_route, "routes.private"),
     (drop_an_association, "routes.public"),
     (drop_the_endpoint, "endpoint.s3"),

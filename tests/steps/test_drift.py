@@ -49,6 +49,19 @@ def test_what_somebody_deleted_is_made_again_once(
     assert {**after, "Parameters": 0} == {**before, "Parameters": 0}
 
 
+def test_there_is_no_step_whose_part_is_not_spoilt_here(deployment: Rig) -> None:
+    elsewhere = Rig(deployment.cloud.elsewhere("eu-west-1"))
+    fresh = runner.plan(elsewhere.steps(planning=True))
+    spoilt = {resource for _, resource in (*ALL_AT_ONCE, *ONE_AFTER_THE_OTHER)}
+    left_out = {
+        step
+        for step, changes in fresh.changes.items()
+        if changes and not spoilt & {change.resource for change in changes}
+    }
+    # whose resources are those of the steps that they wait for
+    assert left_out <= {step for step in fresh.changes if step.startswith("wait.")}
+
+
 def test_a_limit_changed_on_the_fleets_page_stays_until_the_file_says_something_new(
     deployment: Rig,
 ) -> None:

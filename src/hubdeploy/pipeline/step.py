@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from hubdeploy.config.model import Config
 from hubdeploy.config.names import Names
-from hubdeploy.pipeline.change import Changes, Unknown
+from hubdeploy.pipeline.change import Action, Changes, Unknown
 
 if TYPE_CHECKING:
     from hubdeploy.aws.inventory import Inventory
@@ -123,7 +123,7 @@ class Step(ABC, Generic[Observed]):
         yield from ()
 
     def health(self, observed: Observed) -> list[Finding]:
-        """Judge what is there: healthy is what `up` would leave alone.
+        """Judge what is there: healthy is what `up` would leave alone, and not wait for.
 
         Only in a planning run (:func:`hubdeploy.pipeline.runner.health`): nothing is carried out.
         A step with more to tell than differences overrides this.
@@ -143,5 +143,14 @@ class Step(ABC, Generic[Observed]):
                         subject=change.resource,
                         message=f"to {change.action.value}: {change.title}",
                         hint="`hubdeploy plan` shows it, `hubdeploy up` mends it",
+                    )
+                )
+            elif change.action is Action.WAIT:
+                found.append(
+                    Finding(
+                        severity=Severity.WARNING,
+                        subject=change.resource,
+                        message=f"not there yet: {change.title.removeprefix('wait for ')}",
+                        hint="`hubdeploy up` waits for it, and says what it sees meanwhile",
                     )
                 )
