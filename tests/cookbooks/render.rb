@@ -11,6 +11,13 @@ require 'json'
 cookbooks = File.expand_path('../../cookbooks', __dir__)
 Dir.glob("#{cookbooks}/*/libraries/*.rb").each { |library| require library }
 
+# Hashes in what is asked are like Chef's node attributes in what those do otherwise: to_h heeds no block.
+class Attributes < Hash
+  def to_h
+    {}.merge(self)
+  end
+end
+
 def rendered(path, variables)
   scope = Object.new
   variables.each { |name, value| scope.instance_variable_set("@#{name}", value) }
@@ -24,7 +31,7 @@ def called(name, arguments)
   Object.const_get(owner).public_send(function, *arguments)
 end
 
-answers = JSON.parse($stdin.read).map do |request|
+answers = JSON.parse($stdin.read, object_class: Attributes).map do |request|
   if request['template']
     cookbook, file = request['template'].split('/')
     rendered("#{cookbooks}/#{cookbook}/templates/#{file}", request['variables'])

@@ -109,7 +109,8 @@ module HubBase
 
     def plain(value)
       case value
-      when Hash then value.to_h { |key, item| [key.to_s, plain(item)] }.sort.to_h
+      # by map: to_h of Chef's node attributes heeds no block
+      when Hash then value.map { |key, item| [key.to_s, plain(item)] }.sort.to_h
       when Array then value.map { |item| plain(item) }
       else value
       end
