@@ -87,6 +87,12 @@ def test_recipes_read_only_settings_that_there_are() -> None:
     assert used <= known
 
 
+def test_a_guards_command_line_needs_nothing_that_a_recipe_installs() -> None:
+    """Chef fails where it cannot start a guard's program, as with --why-run on a new machine."""
+    guards = re.findall(r'(?:not_if|only_if) "(\S+)', _text(COOKBOOKS, "."))
+    assert set(guards) == {"#{agent}", "mountpoint"}
+
+
 def test_attributes_that_recipes_read_have_defaults() -> None:
     defaults = set(re.findall(r"^default\['(\w+)'\]\['(\w+)'\]", _text(COOKBOOKS, "."), re.M))
     used = set(re.findall(r"node\['(hub_\w+)'\]\['(\w+)'\]", _text(COOKBOOKS, ".")))

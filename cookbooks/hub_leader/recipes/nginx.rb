@@ -37,7 +37,8 @@ execute "fetch #{nginx['image']}" do
   command ['docker', 'pull', '--quiet', nginx['image']]
   retries nginx['attempts'] - 1
   retry_delay 10
-  not_if "docker image inspect #{nginx['image']}"
+  # not as a command line: with --why-run on a new machine there is no docker that could be asked
+  not_if { HubBase::State.ok?('docker', 'image', 'inspect', nginx['image']) }
 end
 
 run = [
