@@ -28,6 +28,8 @@ from hubdeploy.aws.hints import hint_for
         ("ParameterLimitExceeded", "Service Quotas"),
         ("LimitExceededException", "Service Quotas"),
         ("RequestLimitExceeded", "throttling"),
+        ("InternalError", "run again in a minute"),
+        ("ServiceUnavailable", "run again in a minute"),
         ("InsufficientInstanceCapacity", "run again later"),
         ("Unsupported", "that the region has"),
         ("UnsupportedAvailabilityZone", "network.zones"),

@@ -9,7 +9,7 @@ import pytest
 
 from hubdeploy.aws.inventory import Inventory, tags_of
 from hubdeploy.aws.masking import MASK, masked
-from hubdeploy.aws.session import Aws
+from hubdeploy.aws.session import Aws, is_made_once
 from hubdeploy.config.names import TAG_DEPLOYMENT, TAG_RESOURCE, Names
 from hubdeploy.errors import AwsError
 from tests.plugins.aws import CloudAccount
@@ -72,6 +72,50 @@ def test_an_endpoint_out_of_reach_is_said_so() -> None:
     aws.client("sts").meta.config.retries["total_max_attempts"] = 1
     with pytest.raises(AwsError, match="cannot reach AWS for sts"):
         _ = aws.account
+
+
+def test_what_makes_something_is_not_repeated_when_its_answer_is_lost(cloud: CloudAccount) -> None:
+    cloud.faults.drop("ec2", "CreateVpc")
+    cloud.faults.drop("ec2", "DescribeVpcs")
+    before = len(cloud.aws.pages("ec2", "describe_vpcs", "Vpcs"))
+    with pytest.raises(AwsError) as failed:
+        cloud.aws.call("ec2", "create_vpc", CidrBlock="10.0.0.0/16")
+    assert failed.value.code == "NoAnswer"
+    assert "goes on from where things are" in failed.value.hint
+    assert len(cloud.aws.pages("ec2", "describe_vpcs", "Vpcs")) == before + 1
+
+
+def test_what_makes_something_is_tried_again_while_aws_has_no_time_for_it(
+    cloud: CloudAccount,
+) -> None:
+    cloud.faults.inject("ec2", "CreateVpc", "RequestLimitExceeded", times=2)
+    cloud.aws.call("ec2", "create_vpc", CidrBlock="10.0.0.0/16")
+    assert cloud.faults.raised["ec2", "CreateVpc"] == 2
+    cloud.faults.inject("ec2", "AllocateAddress", "RequestLimitExceeded")
+    hurried = cloud.session(cloud.credentials)
+    hurried.patience = 0.2
+    with pytest.raises(AwsError) as failed:
+        hurried.call("ec2", "allocate_address", Domain="vpc")
+    assert failed.value.code == "RequestLimitExceeded"
+    assert "throttling" in failed.value.hint
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "once"),
+    [
+        ("describe_vpcs", {}, False),
+        ("create_tags", {}, False),
+        ("put_role_policy", {}, False),
+        ("put_parameter", {"Overwrite": True}, False),
+        ("put_parameter", {}, True),
+        ("run_instances", {}, True),
+        ("allocate_address", {}, True),
+    ],
+)
+def test_only_what_would_be_there_twice_is_made_once(
+    operation: str, params: dict[str, bool], once: bool
+) -> None:
+    assert is_made_once(operation, params) is once
 
 
 def test_every_call_is_logged_without_secrets(

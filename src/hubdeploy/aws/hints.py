@@ -21,6 +21,11 @@ THROTTLED = frozenset(
     }
 )
 
+NO_TIME = frozenset({"ServiceUnavailable", "ServiceUnavailableException", "Unavailable"})
+BROKEN = frozenset(
+    {"InternalError", "InternalFailure", "InternalServerError", "InternalServiceError"}
+)
+
 DENIED = frozenset(
     {
         "AccessDenied",
@@ -149,6 +154,7 @@ _HINTS: tuple[tuple[frozenset[str], str], ...] = (
     (TAKEN, "the name is taken: choose another `name` in hubdeploy.toml"),
     (DOMAIN, "`domain` in hubdeploy.toml has to have a public hosted zone in this account"),
     (THROTTLED, "AWS is throttling this account; run again in a minute"),
+    (NO_TIME | BROKEN, "a fault of AWS's: run again in a minute, it goes on from where things are"),
 )
 _WRONG_VALUE_BY_OPERATION: tuple[tuple[str, str], ...] = (
     ("run_instances", "an instance's type, image, disk or key: [chef], [leader], [access]"),

@@ -2,6 +2,9 @@
 
 Creating clients and sessions is not thread-safe in boto3, using them is: so they are made under a
 lock and kept.
+
+botocore repeats a call whose answer was lost. What makes something would then make it twice, or be
+refused as already there: such calls are made once, and the next run finds what they made.
 """
 
 from __future__ import annotations
@@ -10,18 +13,47 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from hubdeploy.aws.errors import translated
+from hubdeploy.aws.hints import NO_TIME, THROTTLED
 from hubdeploy.aws.masking import masked
+from hubdeploy.aws.waiting import retry_codes
 
 log = logging.getLogger("hubdeploy.aws.calls")
 
+ONCE = (
+    "add_role_",
+    "allocate_",
+    "associate_",
+    "attach_",
+    "authorize_",
+    "change_",
+    "create_",
+    "detach_",
+    "import_",
+    "revoke_",
+    "run_",
+    "send_",
+)
+"""How operations begin that do not do the same when they are done again."""
+AGAIN = frozenset({"create_tags", "create_or_update_tags"})
+"""Those that do nevertheless."""
+BUSY = THROTTLED | NO_TIME
+"""The codes by which AWS says that it has not begun with a call."""
+
 CallHook = Callable[[str, str], None]
 """Called with (service, operation) before each attempt's call."""
+
+
+def is_made_once(operation: str, params: Mapping[str, Any]) -> bool:
+    """Whether a call is not to be repeated when its answer is lost."""
+    if operation == "put_parameter":
+        return not params.get("Overwrite")
+    return operation.startswith(ONCE) and operation not in AGAIN
 
 
 @dataclass(kw_only=True)
@@ -37,6 +69,8 @@ class Aws:
     endpoint_url: str | None = None
     credentials: tuple[str, str, str | None] | None = None
     on_call: CallHook | None = None
+    patience: float = 120.0
+    """Seconds for which a call that is made once is tried again while AWS has no time for it."""
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
@@ -57,12 +91,12 @@ class Aws:
         events.register("after-call", self._after)
         return session
 
-    def client(self, service: str, *, region: str | None = None) -> Any:
-        """The shared client of a service, e.g. ``client("ec2")``.
+    def client(self, service: str, *, region: str | None = None, once: bool = False) -> Any:
+        """The shared client of a service, e.g. ``client("ec2")``; ``once``: it repeats no call.
 
         :class:`~hubdeploy.errors.AwsError` if profile, region or configuration do not allow one.
         """
-        key = f"{service}@{region or self.region}"
+        key = f"{service}@{region or self.region}{' once' if once else ''}"
         with translated(service, "client"), self._lock:
             if key not in self._clients:
                 from botocore.config import Config as BotoConfig
@@ -72,7 +106,7 @@ class Aws:
                     region_name=region or self.region,
                     endpoint_url=self.endpoint_url,
                     config=BotoConfig(
-                        retries={"mode": "standard", "total_max_attempts": 6},
+                        retries={"mode": "standard", "total_max_attempts": 1 if once else 6},
                         max_pool_connections=32,
                         connect_timeout=10,
                         read_timeout=60,
@@ -87,9 +121,18 @@ class Aws:
 
         ``operation`` is the method's name (``create_vpc``).
         """
-        with translated(service, operation):
-            result: dict[str, Any] = getattr(self.client(service), operation)(**params)
-            return result
+        once = is_made_once(operation, params)
+
+        def attempt() -> dict[str, Any]:
+            with translated(service, operation):
+                client = self.client(service, once=once)
+                result: dict[str, Any] = getattr(client, operation)(**params)
+                return result
+
+        if not once:
+            return attempt()
+        what = f"AWS to have time for {operation}"
+        return retry_codes(attempt, what=what, codes=BUSY, deadline=self.patience)
 
     def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
         """All items under ``key`` of a read, page by page where AWS gives pages."""

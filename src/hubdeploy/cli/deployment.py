@@ -167,7 +167,7 @@ def open_deployment(
     log_file = _log_to(config.name) if logged else Path(os.devnull)
     configured = config
     if not sandbox:
-        aws = Aws(region=config.region, profile=profile)
+        aws = Aws(region=config.region, profile=profile, patience=config.waits.settle)
         try:
             _refuse_sandbox(aws)
         except AwsError:
@@ -194,6 +194,7 @@ def open_deployment(
             region=config.region,
             endpoint_url=running.endpoint_url,
             credentials=running.credentials,
+            patience=config.waits.settle,
         )
     refused, account = None, ""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -204,9 +205,9 @@ class Cloud:
             try:
                 status, headers, body = self._serve(environ)
             except Killed:
-                # close the connection without a word; the client sees a network error
-                environ["werkzeug.socket"].close()
-                return []
+                # without a word: the client sees a network error
+                environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+                raise ConnectionAbortedError from None
         start_response(f"{status} {'OK' if status < 300 else 'Error'}", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
