@@ -286,3 +286,31 @@ def test_the_whole_life_of_a_deployment_as_on_aws(
     code, said = hubdeploy("down", "--yes")
     assert code == 0, said
     assert len(cloud.aws.pages("efs", "describe_file_systems", "FileSystems")) == 1
+
+
+def test_a_down_that_something_blocks_names_it_and_the_next_one_finishes_the_rest(
+    hubdeploy: Hubdeploy, cloud: CloudAccount, tmp_path: Path
+) -> None:
+    assert hubdeploy("up", "--yes")[0] == 0
+    ec2, file = cloud.client("ec2"), tmp_path / "hubdeploy.toml"
+    file.write_text(file.read_text().replace("delete = 20", "delete = 2"))
+    subnet = next(s for s in ec2.describe_subnets()["Subnets"] if s.get("Tags"))["SubnetId"]
+    interface = ec2.create_network_interface(SubnetId=subnet, Description="somebody's own")
+    name = interface["NetworkInterface"]["NetworkInterfaceId"]
+    # what carries the deployment's tag, but was made by hand
+    tags = [{"Key": "hubdeploy:deployment", "Value": "demo"}]
+    address = ec2.allocate_address(
+        Domain="vpc", TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": tags}]
+    )["AllocationId"]
+
+    line, advice = refusal(hubdeploy("down", "--yes"))
+    assert f"blocked by {name} (somebody's own)" in line
+    assert "run `hubdeploy down` again" in advice
+    ec2.delete_network_interface(NetworkInterfaceId=name)
+    line, advice = refusal(hubdeploy("down", "--yes"))
+    assert f"Elastic IP {address}" in line
+    assert "run `hubdeploy down` again" in advice
+    line, advice = refusal(hubdeploy("down", "--yes"))
+    assert f"1 left: Elastic IP {address}" in line
+    ec2.release_address(AllocationId=address)
+    assert hubdeploy("down", "--yes")[0] == 0
