@@ -21,19 +21,24 @@ from hubdeploy.config.names import Names
 from hubdeploy.errors import AwsError, HubdeployError
 
 EXPIRY = timedelta(hours=2)
-"""Longer than any run's waits together."""
+"""At least; longer than a run's usual waits together."""
 
 
 @contextmanager
-def held(aws: Aws, names: Names, *, purpose: str) -> Iterator[None]:
-    """Hold the deployment's lock; :class:`HubdeployError` says who has it if another does."""
+def held(aws: Aws, names: Names, *, purpose: str, lasts: float = 0.0) -> Iterator[None]:
+    """Hold the deployment's lock; :class:`HubdeployError` says who has it if another does.
+
+    ``lasts``: seconds that the run may take at most, where its waits are configured longer.
+    """
     name = names.parameters.lock
     mine = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "user": _user(),
         "purpose": purpose,
-        "expires": (datetime.now(UTC) + EXPIRY).isoformat(timespec="seconds"),
+        "expires": (datetime.now(UTC) + max(EXPIRY, timedelta(seconds=lasts))).isoformat(
+            timespec="seconds"
+        ),
     }
     for last in (False, True):
         try:

@@ -77,6 +77,11 @@ class Waits(Section):
     hub: Span = setting(600, describe="The hub answers.", change=Change.LIVE, ge=1)
     delete: Span = setting(900, describe="What `down` deletes is gone.", change=Change.LIVE, ge=1)
 
+    @property
+    def together(self) -> int:
+        """Seconds of one wait of each kind, one after the other."""
+        return sum(self.model_dump().values())
+
 
 class Images(Section):
     """``[images]``: machine images; by default the newest of the distribution's."""

@@ -70,7 +70,7 @@ def down(
         ctx = opened.context(delete_files=delete_files)
         steps = all_steps(ctx)
         with (
-            held(opened.aws, opened.names, purpose="down"),
+            held(opened.aws, opened.names, purpose="down", lasts=opened.config.waits.together),
             Progress(steps, quiet=quiet, verbose=verbose, backwards=True) as progress,
         ):
             ctx.say = progress.say

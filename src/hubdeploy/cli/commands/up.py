@@ -71,7 +71,7 @@ def up(
         ctx = opened.context()
         steps = all_steps(ctx)
         with (
-            held(opened.aws, opened.names, purpose="up"),
+            held(opened.aws, opened.names, purpose="up", lasts=opened.config.waits.together),
             Progress(steps, quiet=quiet, verbose=verbose) as progress,
         ):
             ctx.say = progress.say
