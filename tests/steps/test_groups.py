@@ -177,3 +177,12 @@ def test_down_ends_every_group_also_a_retired_one(rig: Rig) -> None:
         if instance["State"]["Name"] != "terminated"
     ]
     assert workers == []
+
+
+def test_down_deletes_the_template_only_when_no_group_needs_it(rig: Rig) -> None:
+    """AWS would let it go before, and a group without its template cannot launch."""
+    rig.cloud.calls.clear()
+    rig.down()
+    ended = [call.name for call in rig.cloud.calls.mutations(account=rig.cloud.account)]
+    groups_gone = len(ended) - ended[::-1].index("autoscaling:DeleteAutoScalingGroup")
+    assert ended.index("ec2:DeleteLaunchTemplate") >= groups_gone
