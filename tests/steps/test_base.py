@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from hubdeploy.pipeline import runner
 from hubdeploy.pipeline.runner import PipelineFailed
 from tests.plugins.aws import CloudAccount
 from tests.steps.rig import WAITS, Rig
@@ -107,5 +108,7 @@ def test_a_nat_gateway_is_waited_for_no_longer_than_configured(
 def test_what_is_in_use_is_removed_once_it_is_free(rig: Rig, cloud: CloudAccount) -> None:
     rig.up()
     cloud.faults.inject("ec2", "DeleteSecurityGroup", "DependencyViolation", times=2)
-    rig.down()
+    said = list[str]()
+    runner.down(rig.steps(say=said.append))
+    assert "waiting for what still hinders delete_security_group (DependencyViolation)" in said
     assert cloud.faults.raised["ec2", "DeleteSecurityGroup"] == 2

@@ -203,6 +203,20 @@ def test_down_names_what_is_left_and_what_blocks(rig: Rig, cloud: CloudAccount) 
     assert leftovers(ctx) == []
 
 
+def test_down_names_who_keeps_the_way_out(rig: Rig, cloud: CloudAccount) -> None:
+    rig.up()
+    ec2 = cloud.client("ec2")
+    interface = ec2.create_network_interface(SubnetId=rig.outputs["subnets.public"][0])
+    name = interface["NetworkInterface"]["NetworkInterfaceId"]
+    address = ec2.allocate_address(Domain="vpc")
+    ec2.associate_address(AllocationId=address["AllocationId"], NetworkInterfaceId=name)
+    rig.tables["waits"] = {"delete": 2}
+    with pytest.raises(PipelineFailed) as failed:
+        rig.down()
+    told = failed.value.failures["network.gateway"].message
+    assert f"blocked by {name} ({address['PublicIp']})" in told
+
+
 def test_what_cannot_be_changed_is_refused_before_anything_is_done(
     rig: Rig, cloud: CloudAccount
 ) -> None:

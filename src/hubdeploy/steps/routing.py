@@ -72,6 +72,7 @@ class InternetGateway(Part[dict[str, Any]]):
                     "ec2",
                     "detach_internet_gateway",
                     wait_on={"DependencyViolation"},
+                    blocked_by=partial(self._mapped, item["VpcId"]),
                     InternetGatewayId=gateway,
                     VpcId=item["VpcId"],
                 ),
@@ -80,6 +81,20 @@ class InternetGateway(Part[dict[str, Any]]):
             "gateway",
             f"internet gateway {gateway}",
             partial(self.remove, "ec2", "delete_internet_gateway", InternetGatewayId=gateway),
+        )
+
+    def _mapped(self, vpc_id: str) -> str:
+        """What still has a public address in the VPC, by which AWS keeps the gateway there."""
+        found = self.ctx.aws.pages(
+            "ec2",
+            "describe_network_interfaces",
+            "NetworkInterfaces",
+            Filters=[{"Name": "vpc-id", "Values": [vpc_id]}],
+        )
+        return ", ".join(
+            f"{item['NetworkInterfaceId']} ({item['Association']['PublicIp']})"
+            for item in found
+            if item.get("Association", {}).get("PublicIp")
         )
 
 
