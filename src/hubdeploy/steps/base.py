@@ -26,9 +26,11 @@ T = TypeVar("T")
 MISSING = frozenset(
     {
         "InvalidVpcID.NotFound",
+        "InvalidVpcId.NotFound",
         "InvalidSubnetID.NotFound",
         "InvalidSubnetId.NotFound",
         "InvalidInternetGatewayID.NotFound",
+        "InvalidGatewayID.NotFound",
         "NatGatewayNotFound",
         "InvalidNatGatewayID.NotFound",
         "InvalidRouteTableID.NotFound",
@@ -37,12 +39,15 @@ MISSING = frozenset(
         "InvalidRoute.NotFound",
         "InvalidVpcEndpointId.NotFound",
         "InvalidGroup.NotFound",
+        "InvalidSecurityGroupID.NotFound",
         "InvalidSecurityGroupRuleId.NotFound",
         "InvalidPermission.NotFound",
         "InvalidAllocationID.NotFound",
+        "InvalidAddressID.NotFound",
         "InvalidVolume.NotFound",
         "InvalidInstanceID.NotFound",
         "InvalidLaunchTemplateId.NotFound",
+        "InvalidLaunchTemplateId.VersionNotFound",
         "InvalidLaunchTemplateName.NotFoundException",
         "InvalidKeyPair.NotFound",
         "InvalidNetworkInterfaceID.NotFound",
@@ -50,6 +55,9 @@ MISSING = frozenset(
         "NoSuchBucket",
         "NoSuchKey",
         "NoSuchEntity",
+        # EFS calls what EC2 made by names of its own
+        "SubnetNotFound",
+        "SecurityGroupNotFound",
         "FileSystemNotFound",
         "MountTargetNotFound",
         "AccessPointNotFound",
@@ -99,15 +107,16 @@ IN_USE = frozenset(
 """The codes of 'something still hangs on it', which pass when that is gone."""
 
 
-def unknown_profile(error: AwsError) -> bool:
-    """EC2 or Auto Scaling does not know a just-made instance profile yet.
+def unknown_yet(error: AwsError) -> bool:
+    """EC2 or Auto Scaling does not know a just-made instance profile yet, or Auto Scaling a subnet
+    or a template.
 
-    They have no code of their own for that (hashicorp/terraform#15341), so the text decides.
+    They have no codes of their own for that (hashicorp/terraform#15341), so the text decides.
     """
-    return (
-        error.code in ("InvalidParameterValue", "ValidationError")
-        and "instance profile" in error.message.lower()
-    )
+    text = error.message.lower()
+    if error.code == "ValidationError" and "does not exist" in text:
+        return True
+    return error.code in ("InvalidParameterValue", "ValidationError") and "instance profile" in text
 
 
 class Part(Step[Observed]):
@@ -175,8 +184,8 @@ class Part(Step[Observed]):
         return self._settled(service, operation, params)
 
     def settle_profile(self, service: str, operation: str, **params: Any) -> dict[str, Any]:
-        """The same for a call that names an instance profile too."""
-        return self._settled(service, operation, params, when=unknown_profile)
+        """The same for a call that names an instance profile too, which only a text tells of."""
+        return self._settled(service, operation, params, when=unknown_yet)
 
     def _settled(
         self,
