@@ -10,6 +10,7 @@ import pytest
 
 from hubdeploy.aws.inventory import tags_of
 from hubdeploy.config.names import NOTEBOOK_GID, NOTEBOOK_UID, TAG_RESOURCE, TAG_ROLE, Role
+from hubdeploy.hub.fleet.cloud import Cloud
 from hubdeploy.pipeline import graph, runner
 from hubdeploy.pipeline.change import Action
 from hubdeploy.steps import rules
@@ -279,6 +280,24 @@ def test_alarms_watch_the_status_checks_and_the_leaders_disk(rig: Rig) -> None:
         "workstation-host": ("StatusCheckFailed_System", ids["workstation"]),
         "leader-disk": ("DiskUsedPercent", {"demo", "leader"}),
     }
+
+
+def test_the_alarm_of_the_disk_watches_what_the_fleet_tells_of_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in rig.cloud.environ().items():
+        monkeypatch.setenv(name, value)
+    Cloud(rig.names).put_disk_share(91.0)
+    watch = rig.cloud.client("cloudwatch")
+    (alarm,) = watch.describe_alarms(AlarmNames=["hubdeploy-demo-alarm-leader-disk"])[
+        "MetricAlarms"
+    ]
+    (metric,) = watch.list_metrics(Namespace=alarm["Namespace"])["Metrics"]
+    assert metric["MetricName"] == alarm["MetricName"]
+    told, watched = (
+        {each["Name"]: each["Value"] for each in item["Dimensions"]} for item in (metric, alarm)
+    )
+    assert told == watched
 
 
 # ---- order -----------------------------------------------------------------------------------

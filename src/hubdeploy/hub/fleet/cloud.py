@@ -308,7 +308,7 @@ class Cloud:
         )
 
     def put_disk_share(self, per_cent: float) -> None:
-        """How full the leader's state volume is, for the alarm that watches it."""
+        """How full the fuller of the leader's disks is, for the alarm that watches them."""
         self._call(
             "cloudwatch",
             "put_metric_data",

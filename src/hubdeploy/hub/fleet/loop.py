@@ -264,8 +264,8 @@ class FleetLoop:
         return self.view.seen.workers if self.view.seen else ()
 
     def _tell_own_disk(self) -> None:
-        usage = shutil.disk_usage(self.settings.state)
-        self.cloud.put_disk_share(100 * usage.used / usage.total)
+        disks = [shutil.disk_usage(self.settings.state), shutil.disk_usage("/")]
+        self.cloud.put_disk_share(max(100 * disk.used / disk.total for disk in disks))
 
     def _learn_size(self, kind: str) -> None:
         if kind in self._sizes:
