@@ -218,14 +218,16 @@ def test_the_logs_of_a_boot_reach_cloudwatch(fleet: Running) -> None:
 
 def test_a_restarted_worker_is_a_worker_again(fleet: Running) -> None:
     worker = fleet.machines[Role.WORKER]
-    before = fleet.phase(Role.WORKER, worker)["at"]
+    node = "docker info --format '{{.Swarm.NodeID}}'"
+    member, before = worker.out(node), fleet.phase(Role.WORKER, worker)["at"]
     fleet.lab.machines.reboot(worker.id)
-    # a container is rebooted by being halted, which is an end of life: it comes back as a new node
-    eventually(lambda: fleet.phase(Role.WORKER, worker)["at"] != before, what="the end was said")
+    eventually(lambda: fleet.phase(Role.WORKER, worker)["at"] != before, what="it boots")
     fleet.until(Role.WORKER, worker, "ready", seconds=180)
     eventually(
-        lambda: fleet.nodes().get(worker.address, {}).get("state") == "ready", what="rejoined"
+        lambda: fleet.nodes().get(worker.address, {}).get("state") == "ready", what="a member"
     )
+    # the same one: a reboot is no end of life, and its labels stay
+    assert worker.out(node) == member
     assert f"demo-worker-{worker.id}" in fleet.chef_names()
 
 

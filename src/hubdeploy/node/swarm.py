@@ -20,7 +20,7 @@ from typing import Any
 
 from hubdeploy.config.names import Phase, Port, Role
 from hubdeploy.config.settings import Settings
-from hubdeploy.errors import HubdeployError
+from hubdeploy.errors import HubdeployError, WaitTimeout
 from hubdeploy.node import cloudmap, phases, release, system
 from hubdeploy.node.aws import Cloud
 from hubdeploy.node.waiting import patiently, wait_for
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 DOCKER_CONFIG = "/etc/hubdeploy/docker"
 _WAIT_LEADER = 3600
 _PULL = 1800
+_SETTLE = 120.0
+"""Seconds; a leader's reboot is over within one minute."""
 _EVERY = {Role.LEADER: 30.0, Role.WORKER: 30.0}
 """Seconds between two looks; some hundred workers stay below SSM's 40 reads a second."""
 
@@ -190,14 +192,27 @@ def _remembered(cloud: Cloud) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _is_member(cloud: Cloud, local: dict[str, Any], cluster: str) -> bool:
+def _is_member(cloud: Cloud, docker: Any, cluster: str) -> bool:
     """A worker is not told its cluster's id by Docker: what it noted when it joined counts."""
     kept = _remembered(cloud)
-    return (
-        local["LocalNodeState"] == "active"
-        and kept.get("cluster") == cluster
-        and kept.get("node") == local["NodeID"]
-    )
+    if kept.get("cluster") != cluster:
+        return False
+    local = _settled(docker)
+    return bool(local["LocalNodeState"] == "active" and kept.get("node") == local["NodeID"])
+
+
+def _settled(docker: Any) -> dict[str, Any]:
+    """After a start the engine looks for its manager for a while: whoever took that for the end of
+    the membership would join as another node, without labels and drained."""
+
+    def found() -> dict[str, Any] | None:
+        local = _local(docker)
+        return None if local["LocalNodeState"] == "pending" else local
+
+    try:
+        return wait_for("the manager of this machine's swarm", found, seconds=_SETTLE, every=1)
+    except WaitTimeout:
+        return _local(docker)
 
 
 def is_joined(cloud: Cloud) -> bool:
@@ -206,7 +221,7 @@ def is_joined(cloud: Cloud) -> bool:
     if state is None:
         return False
     docker = engine()
-    return _is_member(cloud, _local(docker), state["cluster"]) and not _missing_images(
+    return _is_member(cloud, docker, state["cluster"]) and not _missing_images(
         docker, release.settings(cloud)
     )
 
@@ -232,7 +247,7 @@ def join(cloud: Cloud) -> bool:
 def _be_member(cloud: Cloud, state: dict[str, Any]) -> bool:
     docker = engine()
     changed = False
-    if not _is_member(cloud, _local(docker), state["cluster"]):
+    if not _is_member(cloud, docker, state["cluster"]):
         _join(cloud, docker)
         changed = True
     settings = release.settings(cloud)

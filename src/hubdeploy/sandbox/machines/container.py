@@ -25,6 +25,8 @@ SPEC_LABEL = f"{SANDBOX_LABEL}.spec"
 INSTANCE_LABEL = f"{SANDBOX_LABEL}.instance"
 STOP_SIGNAL = "SIGRTMIN+3"
 """systemd's signal for an orderly halt."""
+REBOOT_SIGNAL = "SIGINT"
+"""systemd's signal for an orderly reboot: what Ctrl-Alt-Del is to a machine."""
 _ALL_CAPABILITIES = (
     "CHOWN",
     "DAC_OVERRIDE",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import docker
+import requests
 from docker.errors import APIError, DockerException, NotFound
 from tenacity import retry, retry_if_exception, retry_if_not_result, stop_after_delay, wait_fixed
 
@@ -309,7 +310,13 @@ class DockerMachines:
             return
         self._set(machine, "booting")
         found = self._container(machine)
-        found.stop(timeout=STOP_TIMEOUT)
+        # not a halt: what acts on the end of a machine's life must not act now
+        found.kill(signal=container.REBOOT_SIGNAL)
+        try:
+            found.wait(timeout=STOP_TIMEOUT)
+        except requests.exceptions.RequestException:
+            found.kill()  # as EC2 does with a system that does not react
+            found.wait(timeout=STOP_TIMEOUT)
         found.start()
         self._await_agent(machine)
 
