@@ -1,4 +1,4 @@
-"""Leader and worker as AWS hands them out: a bare Debian 12, and a network to fetch the rest by."""
+"""A deployment whose leader and worker are born as AWS hands them out: a bare Debian 12."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from hubdeploy.config.names import Role
 from hubdeploy.sandbox.images import catalog
 from hubdeploy.sandbox.images.recipe import Recipe
 from hubdeploy.sandbox.images.surroundings import Surroundings
+from tests.cookbooks.machines import send_tree
+from tests.cookbooks.rendering import COOKBOOKS
 from tests.node.fleet import Fleet
 from tests.plugins import machines
+from tests.plugins.machines import LabMachine
 
 AMI = "ami-0ba4e0000000d12"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -64,23 +67,47 @@ def _lines(settings: dict[str, str]) -> str:
 
 
 class Newborn(Fleet):
-    """Four machines by their user data; leader and worker are bare, and converge for themselves."""
+    """Four machines by their user data; leader and worker are bare, and converge for themselves.
+
+    ``first`` and ``second`` are what they noted of their first two converges.
+    """
 
     def boot_all(self) -> None:
-        """All at once, as ``up`` does; until each has converged for the first time."""
+        """All at once, as ``up`` does; until leader and worker have converged twice."""
         self.images()
         amis = dict.fromkeys(Role, machines.AMI) | {Role.LEADER: AMI, Role.WORKER: AMI}
         with ThreadPoolExecutor(len(Role)) as pool:
             made = pool.map(lambda role: self.start(role, ami=amis[role]), Role)
         self.machines = dict(zip(Role, made, strict=True))
-        self.first = {role: self._converged(role) for role in (Role.LEADER, Role.WORKER)}
+        both = (Role.LEADER, Role.WORKER)
+        self.first = {role: self._converged(role) for role in both}
+        with ThreadPoolExecutor(len(both)) as pool:
+            self.second = dict(zip(both, pool.map(self._again, both), strict=True))
+
+    @property
+    def leader(self) -> LabMachine:
+        return self.machines[Role.LEADER]
+
+    @property
+    def worker(self) -> LabMachine:
+        return self.machines[Role.WORKER]
 
     def _converged(self, role: Role) -> dict[str, Any]:
         self.until(role, self.machines[role], "ready", seconds=900)
-        return self.result(role)
+        return self._result(role)
 
-    def result(self, role: Role) -> dict[str, Any]:
-        """What the machine noted of its last converge."""
+    def _again(self, role: Role) -> dict[str, Any]:
+        machine = self.machines[role]
+        machine.out("hubdeploy-node converge", timeout=300)
+        # from here on tests converge without the Chef server, with settings of their own
+        send_tree(machine, COOKBOOKS, "/root/cookbooks")
+        spec = machine.spec
+        what = {"instance": machine.id, "type": spec.instance_type, "zone": spec.zone}
+        attributes = {"hubdeploy": self.site.settings | {"machine": what}}
+        machine.put("/root/attributes.json", json.dumps(attributes))
+        return self._result(role)
+
+    def _result(self, role: Role) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(
             self.machines[role].out("cat /var/lib/hubdeploy/converge.json")
         )

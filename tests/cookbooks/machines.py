@@ -98,10 +98,6 @@ class Trial:
         machine.out("mkdir -p /opt/hubdeploy/wheels /opt/hubdeploy/venvs /etc/hubdeploy")
         machine.put(wheel, self.wheel.read_bytes())
         machine.put("/etc/hubdeploy/machine.json", json.dumps(facts))
-        spec = machine.spec
-        what = {"instance": machine.id, "type": spec.instance_type, "zone": spec.zone}
-        attributes = {"hubdeploy": self.site.settings | {"machine": what}}
-        machine.put("/root/attributes.json", json.dumps(attributes))
         venv = f"/opt/hubdeploy/venvs/{digest}"
         machine.out(
             f"python3 -m venv {venv} && {venv}/bin/pip install -q '{wheel}[node]' && "

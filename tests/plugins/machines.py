@@ -7,11 +7,14 @@ fixtures, and mark the tests ``docker``.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
 import secrets
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -239,11 +242,23 @@ def said(client: docker.DockerClient, image: str, command: list[str], **options:
 
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[docker.DockerClient]:
-    """The host's Docker engine, started for the tests if it does not run."""
-    with tempfile.TemporaryDirectory(prefix="hubdeploy-engine-") as folder:
+    """The host's Docker engine, started for the tests if it does not run.
+
+    Whoever started it ends it when no other worker is left that uses it.
+    """
+    locks = Path(tempfile.gettempdir()) / f"hubdeploy-engine-{os.getuid()}"
+    with (
+        tempfile.TemporaryDirectory(prefix="hubdeploy-engine-") as folder,
+        locks.with_suffix(".start").open("w") as start,
+        locks.with_suffix(".use").open("w") as use,
+    ):
+        fcntl.flock(start, fcntl.LOCK_EX)
         found = engine.connect(state=Path(folder))
+        fcntl.flock(use, fcntl.LOCK_SH)
+        fcntl.flock(start, fcntl.LOCK_UN)
         yield found.client
         if found.started:
+            fcntl.flock(use, fcntl.LOCK_EX)
             engine.stop_started(state=Path(folder))
 
 
@@ -255,14 +270,21 @@ def sandbox_images(docker_engine: docker.DockerClient) -> Images:
     return images
 
 
-@pytest.fixture(scope="module")
-def lab(docker_engine: docker.DockerClient, sandbox_images: Images) -> Iterator[Lab]:
-    """Machines for the tests of one file; nothing of them is left afterwards."""
+@contextmanager
+def open_lab(client: docker.DockerClient, images: Images) -> Iterator[Lab]:
+    """A lab of which nothing is left afterwards."""
     # a short path: Unix sockets are made in it
     with tempfile.TemporaryDirectory(prefix="lab-") as folder:
-        opened = Lab(docker_engine, sandbox_images, Path(folder))
+        opened = Lab(client, images, Path(folder))
         try:
             yield opened
         finally:
             opened.close()
-            assert cleanup.leftovers(docker_engine, sandbox=opened.name) == []
+            assert cleanup.leftovers(client, sandbox=opened.name) == []
+
+
+@pytest.fixture(scope="module")
+def lab(docker_engine: docker.DockerClient, sandbox_images: Images) -> Iterator[Lab]:
+    """Machines for the tests of one file."""
+    with open_lab(docker_engine, sandbox_images) as opened:
+        yield opened
