@@ -24,10 +24,13 @@ test: $(READY) lint
 test-fast: $(READY)
 	$(BIN)/pytest -q -m "not docker and not browser" -n auto --dist worksteal
 
-# machines as containers and browsers share the one engine: one after the other. Real machines on
-# a busy host are now and then late: those that failed are tried once more, and fail if they do again
+# machines as containers, and browsers; they wait a lot, so that the rehearsal and all others go side
+# by side. Real machines on a busy host are now and then late: those that failed are tried once more,
+# one after the other, and fail if they do again
+MACHINES := -q -m "docker or browser"
 test-machines: $(READY)
-	$(BIN)/pytest -q -m "docker or browser" || $(BIN)/pytest -q -m "docker or browser" --last-failed
+	$(BIN)/pytest $(MACHINES) -n 2 --dist loadgroup --no-loadscope-reorder || \
+	$(BIN)/pytest $(MACHINES) --last-failed
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.plugins.standing",
     "tests.plugins.metadata",
     "tests.plugins.deployment",
+    "tests.plugins.measured",
 ]
 
 
@@ -20,7 +21,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whichever test of machines comes first builds the images, which takes some minutes."""
-    for item in items:
-        if item.get_closest_marker("docker") and not item.get_closest_marker("timeout"):
+    """Tests of machines: whichever comes first builds the images, which takes some minutes; those
+    of a folder share machines, so that one worker has them all; the longest begin first."""
+    machines = [item for item in items if item.get_closest_marker("docker")]
+    for item in machines:
+        if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(900))
+        item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+    items.sort(key=lambda item: (item not in machines, item.path.parent.name != "rehearsal"))

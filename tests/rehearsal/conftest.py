@@ -18,21 +18,6 @@ from tests.rehearsal.stage import CONFIG, Beginning, Stage
 
 __all__ = ["docker_engine", "sandbox_images"]
 
-LINES = pytest.StashKey[list[str]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[LINES] = []
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    if config.stash[LINES]:
-        terminalreporter.section("measured in the rehearsal")
-        for line in config.stash[LINES]:
-            terminalreporter.write_line(line)
-
 
 def volumes(client: docker.DockerClient, *, of: str) -> set[str]:
     """All that the sandbox's containers have, with a label or without."""
@@ -67,16 +52,12 @@ def rehearsal(
     tmp_path_factory: pytest.TempPathFactory,
     docker_engine: docker.DockerClient,
     sandbox_images: Images,
-    pytestconfig: pytest.Config,
+    measured: list[str],
 ) -> Iterator[Stage]:
     """A deployment that is up, of containers."""
     del sandbox_images  # built before the time is taken
-    stage = Stage(
-        folder=tmp_path_factory.mktemp("rehearsal"),
-        name="stage",
-        measured=pytestconfig.stash[LINES],
-    )
-    stage.config.write_text(CONFIG.format(name=stage.name, cidr="10.143.0.0/16"))
+    stage = Stage(folder=tmp_path_factory.mktemp("rehearsal"), name="stage", measured=measured)
+    stage.config.write_text(CONFIG.format(name=stage.name, cidr="10.193.0.0/16"))
     used: set[str] = set()
     doors: list[tuple[str, int]] = []
     try:
