@@ -89,6 +89,7 @@ def settings(**changes: Any) -> dict[str, Any]:
             "idle_after": 600,
             "join_deadline": 900,
         },
+        "waits": {"chef_server": 1500, "workstation": 900, "leader": 1500, "hub": 600},
         "state_volume": "",
         "log_groups": {},
     }

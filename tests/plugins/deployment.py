@@ -65,6 +65,7 @@ def settings_of(names: Names, **changed: Any) -> Settings:
         "hub": {"image": "notebook:1", "profiles": [], "admins": ["ada"]},
         "limits": {},
         "workers": {},
+        "waits": {"chef_server": 1500, "workstation": 900, "leader": 1500, "hub": 600},
         "state_volume": "",
         "log_groups": {},
     }

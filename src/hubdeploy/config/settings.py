@@ -60,6 +60,9 @@ class Settings(TypedDict):
     workers: dict[str, Any]
     """``instance_types``, ``profile_types`` (kept for the profiles that name them), ``min_nodes``,
     ``max_nodes``, ``headroom``, ``idle_after``, ``join_deadline``."""
+    waits: dict[str, int]
+    """Of ``[waits]`` those for which machines wait: ``chef_server``, ``workstation``, ``leader``,
+    ``hub``."""
     state_volume: str
     """EBS volume id of the leader's state."""
     log_groups: dict[str, str]

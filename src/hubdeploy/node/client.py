@@ -21,8 +21,6 @@ log = logging.getLogger(__name__)
 
 FOLDER = "/etc/cinc"
 CONFIG = f"{FOLDER}/client.rb"
-_WAIT = 5400
-"""Seconds: the Chef server's installation and the workstation's work are in it."""
 _ANSWER = 15.0
 """Seconds in which a Chef server that works answers."""
 
@@ -91,7 +89,7 @@ def wait_for_workstation(cloud: Cloud) -> None:
     wait_for(
         "the workstation's cookbooks and roles",
         published,
-        seconds=_WAIT,
+        seconds=release.patience(cloud, "chef_server", "workstation"),
         every=3,
         seen=lambda: last,
     )
@@ -126,7 +124,8 @@ def wait_for_chef(cloud: Cloud) -> None:
         last = f"it answered {answer.status}"
         return answer.status < 500
 
-    wait_for("the Chef server", answers, seconds=_WAIT, every=3, seen=lambda: last)
+    seconds = release.patience(cloud, "chef_server")
+    wait_for("the Chef server", answers, seconds=seconds, every=3, seen=lambda: last)
 
 
 # ------------------------------------------------------------------------- registration

@@ -14,7 +14,6 @@ from hubdeploy.node.waiting import wait_for
 
 log = logging.getLogger(__name__)
 
-_ANSWERS = 900
 LOCAL = "https://127.0.0.1"
 
 
@@ -45,7 +44,7 @@ def wait_and_publish(cloud: Cloud) -> dict[str, Any]:
     wait_for(
         "the hub behind nginx",
         lambda: ask("/hub/health", host=host),
-        seconds=_ANSWERS,
+        seconds=settings["waits"]["hub"],
         every=1,
     )
     said = ask("/hub/api/", host=host)

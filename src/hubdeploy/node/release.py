@@ -92,6 +92,16 @@ def settings(cloud: Cloud, release: Release | None = None) -> Settings:
     return cast("Settings", json.loads(body))
 
 
+def patience(cloud: Cloud, *names: str) -> float:
+    """Seconds to wait for what comes one after the other, by names of ``[waits]``.
+
+    An hour more than ``up`` waits: it may be interrupted and called again, and a machine that has
+    given up by then would have to be replaced.
+    """
+    waits = settings(cloud)["waits"]
+    return 3600.0 + sum(waits[name] for name in names)
+
+
 # ------------------------------------------------------------------ the agent itself
 
 

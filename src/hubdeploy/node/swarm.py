@@ -28,7 +28,6 @@ from hubdeploy.node.waiting import patiently, wait_for
 log = logging.getLogger(__name__)
 
 DOCKER_CONFIG = "/etc/hubdeploy/docker"
-_WAIT_LEADER = 3600
 _PULL = 1800
 _SETTLE = 120.0
 """Seconds; a leader's reboot is over within one minute."""
@@ -237,7 +236,7 @@ def join(cloud: Cloud) -> bool:
     state = wait_for(
         "the leader's swarm",
         lambda: cloud.parameter_json(names.swarm_state),
-        seconds=_WAIT_LEADER,
+        seconds=release.patience(cloud, "chef_server", "workstation", "leader"),
         every=3,
     )
     with _alone(cloud):

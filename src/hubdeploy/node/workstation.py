@@ -24,7 +24,6 @@ from hubdeploy.node.waiting import patiently, wait_for
 
 log = logging.getLogger(__name__)
 
-_WAIT_CHEF = 3600
 _POLL = 10
 KNIFE = "26"
 """Major version of the publisher's workstation package, for people; nothing depends on it."""
@@ -64,8 +63,9 @@ def keep_client(cloud: Cloud) -> None:
 
 
 def wait_for_chef(cloud: Cloud) -> ChefAccess:
-    """Raises WaitTimeout after an hour."""
-    return wait_for("the Chef server", lambda: chef_access(cloud), seconds=_WAIT_CHEF, every=3)
+    """Raises WaitTimeout an hour after ``up`` would have given up."""
+    seconds = release.patience(cloud, "chef_server")
+    return wait_for("the Chef server", lambda: chef_access(cloud), seconds=seconds, every=3)
 
 
 def roles(settings: Settings) -> list[ChefRole]:

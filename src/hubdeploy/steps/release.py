@@ -27,6 +27,8 @@ LIMITS = {
 }
 """Settings of the machines that are limits."""
 CHEF_ORGANISATION = "hubdeploy"
+WAITS = ("chef_server", "workstation", "leader", "hub")
+"""What machines wait for."""
 _PRIVATE = frozenset({"chef_licence_id"})
 """Settings that a plan, which may go into a log, does not show."""
 
@@ -88,6 +90,7 @@ def settings(config: Config, names: Names, outputs: Outputs) -> Settings:
             "idle_after": workers.idle_after,
             "join_deadline": workers.join_deadline,
         },
+        waits={name: getattr(config.waits, name) for name in WAITS},
         state_volume=str(outputs["volume"]),
         log_groups={unit: names.log_group(unit) for unit in UNITS},
     )

@@ -91,6 +91,13 @@ def push(client: docker.DockerClient, image: str, path: Reference, *, port: int)
         client.images.remove(f"{name}:{path.tag}", noprune=True)
 
 
+@retry(
+    # its nginx is reloaded when it is to answer for another host, and then ends connections
+    retry=retry_if_exception_type(requests.exceptions.ConnectionError),
+    stop=stop_after_delay(_TIMEOUT),
+    wait=wait_fixed(0.1),
+    reraise=True,
+)
 def copy(source: Reference, target: Reference, *, port: int) -> bool:
     """Give an image in the registry a further name; false if it is not there.
 
