@@ -20,9 +20,9 @@ test: $(READY) lint
 	@scripts/prepare test
 	@$(MAKE) --no-print-directory --keep-going test-fast test-machines
 
-# what needs no containers, on all cores
+# what needs no containers, on all cores; one worker more, as tests of servers wait now and then
 test-fast: $(READY)
-	$(BIN)/pytest -q -m "not docker and not browser" -n auto --dist worksteal
+	$(BIN)/pytest -q -m "not docker and not browser" -n $$(( $$(nproc) + 1 )) --dist worksteal
 
 # machines as containers, and browsers; they wait a lot, so that the rehearsal and all others go side
 # by side. Real machines on a busy host are now and then late: those that failed are tried once more,
