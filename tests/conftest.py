@@ -20,6 +20,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of machines: whichever comes first builds the images, which takes some minutes; those
     of a folder share machines, so that one worker has them all; the longest begin first."""

@@ -8,7 +8,7 @@ import pytest
 
 from hubdeploy.config.names import Phase, Role
 from hubdeploy.errors import HubdeployError
-from hubdeploy.node import converging, doctor, leaving, phases, swarm, system
+from hubdeploy.node import converging, doctor, images, leaving, phases, swarm, system
 from tests.plugins.deployment import Site, settings_of
 
 SHUTDOWN = "123 poweroff.target start waiting\n124 shutdown.target start waiting\n"
@@ -77,7 +77,7 @@ def test_swarm_has_the_upper_half_of_dockers_addresses() -> None:
 
 def test_every_choosable_image_is_pulled_once_the_default_first(site: Site) -> None:
     hub = {"image": "a:1", "profiles": [{"image": "b:1"}, {"image": None}, {"image": "a:1"}]}
-    assert swarm.images(settings_of(site.names, hub=hub)) == ["a:1", "b:1"]
+    assert images.wanted(settings_of(site.names, hub=hub)) == ["a:1", "b:1"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,15 +49,22 @@ def listens(address: tuple[str, int]) -> bool:
 
 
 @pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """With a short path: the sandbox makes sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="rehearsal-") as made:
+        yield Path(made)
+
+
+@pytest.fixture(scope="session")
 def rehearsal(
-    tmp_path_factory: pytest.TempPathFactory,
+    folder: Path,
     docker_engine: docker.DockerClient,
     sandbox_images: Images,
     measured: list[str],
 ) -> Iterator[Stage]:
     """A deployment that is up, of containers."""
     del sandbox_images  # built before the time is taken
-    stage = Stage(folder=tmp_path_factory.mktemp("rehearsal"), name="stage", measured=measured)
+    stage = Stage(folder=folder, name="stage", measured=measured)
     stage.config.write_text(CONFIG.format(name=stage.name, cidr="10.193.0.0/16"))
     used: set[str] = set()
     doors: list[tuple[str, int]] = []

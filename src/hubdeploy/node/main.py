@@ -312,10 +312,10 @@ def swarm_drain(node: Annotated[str, typer.Argument(help="Node id or host name."
 @images_app.command("pull")
 def images_pull() -> None:
     """Pull every notebook image of the settings."""
-    from hubdeploy.node import release, swarm
+    from hubdeploy.node import images, release
 
-    for image in swarm.images(release.settings(_cloud())):
-        swarm.pull(image)
+    for image in images.wanted(release.settings(_cloud())):
+        images.pull(image)
 
 
 @spot_app.command("watch")

@@ -19,16 +19,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from hubdeploy.config.names import Phase, Port, Role
-from hubdeploy.config.settings import Settings
 from hubdeploy.errors import HubdeployError, WaitTimeout
-from hubdeploy.node import cloudmap, phases, release, system
+from hubdeploy.node import cloudmap, images, phases, release, system
 from hubdeploy.node.aws import Cloud
 from hubdeploy.node.waiting import patiently, wait_for
 
 log = logging.getLogger(__name__)
 
-DOCKER_CONFIG = "/etc/hubdeploy/docker"
-_PULL = 1800
 _SETTLE = 120.0
 """Seconds; a leader's reboot is over within one minute."""
 _EVERY = {Role.LEADER: 30.0, Role.WORKER: 30.0}
@@ -220,7 +217,7 @@ def is_joined(cloud: Cloud) -> bool:
     if state is None:
         return False
     docker = engine()
-    return _is_member(cloud, docker, state["cluster"]) and not _missing_images(
+    return _is_member(cloud, docker, state["cluster"]) and not images.missing(
         docker, release.settings(cloud)
     )
 
@@ -250,9 +247,9 @@ def _be_member(cloud: Cloud, state: dict[str, Any]) -> bool:
         _join(cloud, docker)
         changed = True
     settings = release.settings(cloud)
-    missing = _missing_images(docker, settings)
+    missing = images.missing(docker, settings)
     for image in missing:
-        pull(image)
+        images.pull(image)
     return changed or bool(missing)
 
 
@@ -326,47 +323,6 @@ def drain(node: str) -> None:
         found.update({**found.attrs["Spec"], "Availability": "drain"})
     except APIError as error:
         raise SwarmError(f"Docker refused: {error.explanation or error}") from error
-
-
-# ------------------------------------------------------------------------------ images
-
-
-def images(settings: Settings) -> list[str]:
-    """Every notebook image that users may choose, the hub's own first."""
-    hub = settings["hub"]
-    wanted = [hub["image"], *(profile.get("image") for profile in hub.get("profiles", []))]
-    return list(dict.fromkeys(str(image) for image in wanted if image))
-
-
-def _missing_images(docker: Any, settings: Settings) -> list[str]:
-    from docker.errors import ImageNotFound
-
-    missing = []
-    for image in images(settings):
-        try:
-            docker.images.get(image)
-        except ImageNotFound:
-            missing.append(image)
-    return missing
-
-
-def pull(image: str) -> None:
-    """Pull an image, patiently; with the ECR credential helper where its config is there.
-
-    Raises:
-        SwarmError: it cannot be had.
-    """
-    log.info("pulling %s", image)
-    command = ["docker", "--config", DOCKER_CONFIG, "pull", "--quiet", image]
-    try:
-        patiently(
-            lambda: system.run(command, timeout=_PULL), on=(system.CommandError,), seconds=600
-        )
-    except system.CommandError as error:
-        raise SwarmError(
-            f"The image {image} cannot be pulled: {error}",
-            hint="does it exist, and may this machine's role pull it?",
-        ) from error
 
 
 # ------------------------------------------------------------------------------- watch
