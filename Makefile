@@ -29,7 +29,7 @@ test-fast: $(READY)
 # one after the other, and fail if they do again
 MACHINES := -q -m "docker or browser"
 test-machines: $(READY)
-	$(BIN)/pytest $(MACHINES) -n 2 --dist loadgroup --no-loadscope-reorder || \
+	$(BIN)/pytest $(MACHINES) -n 2 --dist loadscope --no-loadscope-reorder || \
 	$(BIN)/pytest $(MACHINES) --last-failed
 
 lint: $(READY)
