@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item not in machines, item.path.parent.name != "rehearsal"))
 
 
-class Folders(LoadScopeScheduling):
+class Folders(LoadScopeScheduling):  # type: ignore[misc]
     """One worker has all tests of a folder, as those of machines share their machines."""
 
     def _split_scope(self, nodeid: str) -> str:
