@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tests.plugins.hubprocess import free_port
 
@@ -59,7 +60,14 @@ class Browser:
         self._post(f"element/{element}/clear", {})
         self._post(f"element/{element}/value", {"text": text})
 
+    @retry(
+        retry=retry_if_exception_type(AssertionError),
+        stop=stop_after_delay(15),
+        wait=wait_fixed(0.2),
+        reraise=True,
+    )
     def click(self, css: str) -> None:
+        """As soon as it can be clicked: what has just been drawn may be hidden for a moment."""
         self._post(f"element/{self.find(css)}/click", {})
 
     def run(self, script: str) -> Any:
