@@ -20,13 +20,17 @@ test: $(READY) lint
 	@scripts/prepare test
 	@$(MAKE) --no-print-directory --keep-going test-fast test-machines
 
+# Real servers and machines on a busy host are now and then late: tests that failed are tried once
+# more, one after the other, and fail if they do again.
+
 # what needs no containers, on all cores; one worker more, as tests of servers wait now and then
+FAST := -q -m "not docker and not browser"
 test-fast: $(READY)
-	$(BIN)/pytest -q -m "not docker and not browser" -n $$(( $$(nproc) + 1 )) --dist worksteal
+	$(BIN)/pytest $(FAST) -n $$(( $$(nproc) + 1 )) --dist worksteal || \
+	$(BIN)/pytest $(FAST) --last-failed
 
 # machines as containers, and browsers; they wait a lot, so that the rehearsal and all others go side
-# by side. Real machines on a busy host are now and then late: those that failed are tried once more,
-# one after the other, and fail if they do again
+# by side
 MACHINES := -q -m "docker or browser"
 test-machines: $(READY)
 	$(BIN)/pytest $(MACHINES) -n 2 --dist loadscope --no-loadscope-reorder || \

@@ -191,7 +191,7 @@ def test_down_names_what_is_left_and_what_blocks(rig: Rig, cloud: CloudAccount) 
     interface = ec2.create_network_interface(
         SubnetId=rig.outputs["subnets.machines"][0], Description="somebody's own"
     )["NetworkInterface"]["NetworkInterfaceId"]
-    rig.tables["waits"] = {"delete": 2}
+    rig.tables["waits"] = {"delete": 8}
     with pytest.raises(PipelineFailed) as failed:
         rig.down()
     assert interface in str(failed.value.failures["network.subnets"])
@@ -210,7 +210,7 @@ def test_down_names_who_keeps_the_way_out(rig: Rig, cloud: CloudAccount) -> None
     name = interface["NetworkInterface"]["NetworkInterfaceId"]
     address = ec2.allocate_address(Domain="vpc")
     ec2.associate_address(AllocationId=address["AllocationId"], NetworkInterfaceId=name)
-    rig.tables["waits"] = {"delete": 2}
+    rig.tables["waits"] = {"delete": 8}
     with pytest.raises(PipelineFailed) as failed:
         rig.down()
     told = failed.value.failures["network.gateway"].message

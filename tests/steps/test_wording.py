@@ -81,5 +81,6 @@ def test_no_plan_of_a_standing_deployment_shows_a_digest_or_bytes(
     assert fields["release", "chef_licence_id"] == ("", "another value")
     for (_, name), texts in fields.items():
         for text in texts:
+            # eight digits may be the mark of a launch template, which is hexadecimal
             words = re.sub(r"\b[a-z]+-[0-9a-f]{17}\b", "(an id)", text)
-            assert not re.search(r"[0-9a-f]{13,}|\b\d{8,}\b|sha256", words), name
+            assert not re.search(r"[0-9a-f]{13,}|\b\d{9,}\b|sha256", words), name

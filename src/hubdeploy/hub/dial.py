@@ -41,6 +41,8 @@ class Dial:
         """For plain HTTP requests; ignores proxies of the environment when *connect* is given."""
         session = requests.Session()
         session.verify = self.verify
+        # the hub's proxy ends a connection that was idle for five seconds, maybe just as it is used
+        session.headers["Connection"] = "close"
         if self.connect is not None:
             session.trust_env = False
             session.mount(f"{'https' if self.secure else 'http'}://{self.netloc}", _Elsewhere(self))
