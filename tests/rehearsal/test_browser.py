@@ -14,6 +14,9 @@ from tests.rehearsal.stage import Stage
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.timeout(900)]
 
+EDITOR = ".jp-Notebook .jp-Cell .cm-content"
+CODE = "sum(number ** 2 for number in range(1, 101))"
+TYPED = f"document.querySelector({EDITOR!r}).innerText.trim()"
 RESULT = "document.querySelector('.jp-Notebook .jp-OutputArea-output').innerText"
 
 
@@ -33,6 +36,16 @@ def until(true: Callable[[], Any], *, what: str, seconds: float = 90) -> Any:
 
 def shows(window: Browser, css: str) -> bool:
     return bool(window.run(f"return document.querySelector({css!r}) !== null"))
+
+
+def edits(window: Browser) -> bool:
+    """Click into the cell; whether it has the keys, which are commands to the notebook otherwise.
+
+    A notebook that has just been opened takes the focus away from its cell once more.
+    """
+    window.click(EDITOR)
+    time.sleep(0.5)
+    return bool(window.run(f"return document.activeElement.matches({EDITOR!r})"))
 
 
 def test_from_login_to_a_notebook_and_the_fleet_page(stage: Stage, pictures: Path) -> None:
@@ -61,8 +74,9 @@ def test_from_login_to_a_notebook_and_the_fleet_page(stage: Stage, pictures: Pat
             lambda: shows(window, ".jp-Notebook-ExecutionIndicator[data-status=idle]"),
             what="the notebook's kernel",
         )
-        window.click(".jp-Notebook .jp-Cell .cm-content")
-        window.write("sum(number ** 2 for number in range(1, 101))")
+        until(lambda: edits(window) and edits(window), what="the cell takes what is typed")
+        window.write(CODE)
+        until(lambda: window.run(f"return {TYPED}") == CODE, what="the cell's text", seconds=10)
         window.keys(ENTER, held=SHIFT)
         until(
             lambda: "338350" in str(window.run(f"return {RESULT}")),

@@ -113,7 +113,11 @@ def test_without_the_chef_server_the_hub_goes_on_and_a_new_worker_waits(stage: S
             seconds=120,
         )
         assert stage.workers()[new]["phase"] == Phase.WAITING
-        assert [node[0] for node in stage.nodes().values()].count("ready") == 1
+        stage.wait(
+            lambda: [node[0] for node in stage.nodes().values()].count("ready") == 1,
+            what="swarm misses the machine that ended",
+            seconds=60,
+        )
     finally:
         stage.cloud("ec2").start_instances(InstanceIds=[chef])
     stage.wait(
