@@ -18,18 +18,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from hubdeploy.config.hub import HubSection
 from hubdeploy.config.names import Role
-from hubdeploy.sandbox.images import catalog
 from hubdeploy.sandbox.imds import RoleKeys
 from tests.cookbooks.rendering import COOKBOOKS
 from tests.plugins.aws import CloudAccount
 from tests.plugins.deployment import Site, settings_of
 from tests.plugins.machines import Lab, LabMachine
 from tests.plugins.metadata import MetadataServer
-
-NGINX_IMAGE = "nginx:1.28-alpine"
-NOTEBOOK_IMAGE = "quay.io/jupyter/base-notebook:latest"
 
 
 def build_wheel(folder: Path) -> Path:
@@ -46,29 +41,14 @@ class Trial:
     them: the agent in its virtual environment and ``machine.json``.
     """
 
-    def __init__(
-        self, lab: Lab, account: CloudAccount, wheel: Path, folder: Path, *, images: bool = True
-    ) -> None:
+    def __init__(self, lab: Lab, account: CloudAccount, wheel: Path, folder: Path) -> None:
         self.lab, self.wheel = lab, wheel
         # the metadata come from the lab's own router
         self.site = Site(account, MetadataServer(), folder, name="trial")
-        self.site.settings = settings_of(
-            self.site.names,
-            vpc_cidr=lab.cidr,
-            hub=HubSection(image=NOTEBOOK_IMAGE, admins=["ada"]).model_dump(),
-            limits={
-                "max_cluster_memory": 64 << 30,
-                "max_concurrent_users": 20,
-                "max_disk_utilization": 100 << 30,
-            },
-        )
+        self.site.settings = settings_of(self.site.names, vpc_cidr=lab.cidr)
         self.site.publish(wheel=wheel.read_bytes())
         url = urlsplit(account.endpoint_url)
         lab.cloud.listens = (str(url.hostname), int(url.port or 0))
-        lab.cloud.names[self.site.settings["efs"]["dns_name"]] = ["10.0.0.5"]
-        if images:
-            lab.machines.publish(catalog.nginx().tag, NGINX_IMAGE, cidr=lab.cidr)
-            lab.machines.publish(catalog.notebook().tag, NOTEBOOK_IMAGE, cidr=lab.cidr)
 
     def boot(self, role: Role, *, spot: bool = False) -> LabMachine:
         """A machine of that role, as it is when user data is done."""
@@ -104,7 +84,6 @@ class Trial:
             f"ln -sfn {venv} /opt/hubdeploy/venv",
             timeout=180,
         )
-        send_tree(machine, COOKBOOKS, "/root/cookbooks")
 
 
 def send_tree(machine: LabMachine, source: Path, target: str) -> None:

@@ -11,7 +11,7 @@ from hubdeploy.config.names import LABEL_INSTANCE, LABEL_TYPE, LABEL_ZONE, Role
 from hubdeploy.sandbox.images import catalog
 from hubdeploy.sandbox.images.build import Images
 from tests.cookbooks.bare import Newborn
-from tests.cookbooks.machines import NOTEBOOK_IMAGE
+from tests.node.fleet import NOTEBOOK
 from tests.plugins.machines import said
 
 # two machines fetch and install all that they are before the first test
@@ -48,7 +48,7 @@ def test_the_worker_is_a_member_and_waits_drained_with_its_image(newborn: Newbor
     told = json.loads(leader.out("hubdeploy-node doctor"))["nodes"]
     mine = next(node for node in told if node["address"] == worker.address)
     assert (mine["state"], mine["availability"], mine["role"]) == ("ready", "drain", "worker")
-    assert worker.out(f"docker image inspect --format ok {NOTEBOOK_IMAGE}") == "ok"
+    assert worker.out(f"docker image inspect --format ok {NOTEBOOK}") == "ok"
 
 
 @BOTH

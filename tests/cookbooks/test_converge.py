@@ -11,13 +11,12 @@ from cryptography import x509
 from hubdeploy.config.names import Role
 from tests.cookbooks.bare import Newborn
 from tests.cookbooks.machines import (
-    NGINX_IMAGE,
-    NOTEBOOK_IMAGE,
     converge,
     eventually,
     fetch,
     reaches,
 )
+from tests.node.fleet import NGINX, NOTEBOOK
 from tests.plugins.machines import LabMachine
 
 # two machines fetch and install all that they are before the first test
@@ -94,7 +93,7 @@ def test_nginx_shows_the_certificate_and_the_hub_answers_behind_it(newborn: Newb
     kept = newborn.leader.out("cat /srv/hubdeploy/tls/fullchain.pem")
     assert shown.strip() in kept
     running = newborn.leader.out("docker ps --filter name=hubdeploy-nginx --format '{{.Image}}'")
-    assert running == NGINX_IMAGE
+    assert running == NGINX
     names = x509.load_pem_x509_certificate(shown.encode()).extensions.get_extension_for_class(
         x509.SubjectAlternativeName
     )
@@ -130,11 +129,11 @@ def test_secrets_are_roots_alone(newborn: Newborn) -> None:
 def test_a_notebook_cannot_reach_the_metadata_nor_nfs(newborn: Newborn) -> None:
     worker, leader = newborn.worker, newborn.leader
     assert reaches(worker, "169.254.169.254", 80)
-    assert not reaches(worker, "169.254.169.254", 80, inside=NOTEBOOK_IMAGE)
+    assert not reaches(worker, "169.254.169.254", 80, inside=NOTEBOOK)
     # it is the rule that stops it, not a network without a way out
-    assert reaches(worker, leader.address, 443, inside=NOTEBOOK_IMAGE)
+    assert reaches(worker, leader.address, 443, inside=NOTEBOOK)
     assert reaches(worker, leader.address, 2377)
-    assert not reaches(worker, leader.address, 2377, inside=NOTEBOOK_IMAGE)
+    assert not reaches(worker, leader.address, 2377, inside=NOTEBOOK)
 
 
 def test_the_guard_is_back_after_docker_restarted_and_after_somebody_flushed_it(
@@ -156,8 +155,7 @@ def test_a_new_setting_of_docker_waits_for_the_machine_to_be_empty(newborn: Newb
     before = newborn.worker.out(start)
     # what Docker says of a user's server
     busy = newborn.worker.out(
-        "docker run --detach --label com.docker.swarm.task.id=x --entrypoint sleep "
-        f"{NOTEBOOK_IMAGE} 600"
+        f"docker run --detach --label com.docker.swarm.task.id=x --entrypoint sleep {NOTEBOOK} 600"
     )
     newborn.worker.out("touch /etc/docker/daemon.json")
     assert converge(newborn.worker, "recipe[hub_worker]")["updated"] == []

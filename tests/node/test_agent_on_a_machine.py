@@ -47,7 +47,7 @@ def trial(
 ) -> Iterator[Trial]:
     account = CloudAccount(*cloud_server)
     folder = tmp_path_factory.mktemp("trial")
-    yield Trial(lab, account, build_wheel(folder), folder, images=False)
+    yield Trial(lab, account, build_wheel(folder), folder)
     cloud_server[0].forget(account.account)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hubdeploy.chef import runlist, signing
 from hubdeploy.chef.failures import ChefConflict, ChefNotFound, ChefRefused
@@ -278,12 +278,14 @@ def register(cloud: Cloud) -> bool:
             node = server.node(name)
         except ChefNotFound:
             node = Node(name=name)
-        wanted = runlist.deep_merge(node.normal, {"hubdeploy": {"machine": facts(cloud)}})
-        if _role(cloud) not in node.run_list or node.normal != wanted:
-            if _role(cloud) not in node.run_list:
-                node.run_list = [_role(cloud), *node.run_list]
-            node.normal = wanted
-            server.save_node(node)
+        role = _role(cloud)
+        wanted = replace(
+            node,
+            run_list=node.run_list if role in node.run_list else [role, *node.run_list],
+            normal=runlist.deep_merge(node.normal, {"hubdeploy": {"machine": facts(cloud)}}),
+        )
+        if wanted != node:
+            server.save_node(wanted)
             changed = True
     return changed
 
