@@ -9,6 +9,7 @@ from tests.plugins.aws import CloudAccount
 from tests.plugins.standing import Standing
 
 from hubdeploy.aws.groups import workers_groups
+from hubdeploy.aws.types import sizes
 from hubdeploy.config.limits import Limits, live_changes
 from hubdeploy.config.names import Role
 from hubdeploy.errors import ConfigError, HubdeployError
@@ -125,12 +126,13 @@ def test_more_machines_than_the_memory_limit_ever_lets_start_are_refused(
     cloud: CloudAccount, given: dict[str, int], types: list[str], said: str, hint: str
 ) -> None:
     limits = replace(Limits(max_cluster_memory=64 << 30), **given)
+    known = sizes(types, aws=cloud.aws)
     with pytest.raises(ConfigError) as caught:
-        scale.refuse(limits, types, aws=cloud.aws)
+        scale.refuse(limits, known)
     assert caught.value.message == said
     assert caught.value.hint.startswith(hint)
-    scale.refuse(replace(limits, min_nodes=1, max_nodes=4), types, aws=cloud.aws)
-    scale.refuse(replace(limits, max_cluster_memory=0), types, aws=cloud.aws)
+    scale.refuse(replace(limits, min_nodes=1, max_nodes=4), known)
+    scale.refuse(replace(limits, max_cluster_memory=0), known)
 
 
 def test_without_a_deployment_there_is_nothing_to_scale(cloud: CloudAccount) -> None:

@@ -61,6 +61,7 @@ class Opened:
         that the configured machines have, or where a hub on AWS would let anybody in as anybody;
         ``HubdeployError`` where the region has no such instance type, before anything is made.
         """
+        from hubdeploy.aws.types import sizes
         from hubdeploy.operate.scale import refuse
         from hubdeploy.steps.parameters import limits
 
@@ -72,36 +73,27 @@ class Opened:
                 "'dummy' lets anybody in under any name",
                 hint="choose another kind; 'dummy' is for --sandbox",
             )
-        # a rehearsal's types stand for those configured, which its AWS need not know
-        if self.sandbox is None:
-            self._refuse_unknown_types(text)
+        wanted = [
+            ("leader.instance_type", config.leader.instance_type),
+            ("chef.instance_type", config.chef.instance_type),
+            ("chef.workstation_type", config.chef.workstation_type),
+            *(("workers.instance_types", kind) for kind in config.workers.instance_types),
+            *(("hub.profiles", kind) for kind in config.profile_types),
+        ]
+        known = sizes([kind for _, kind in wanted], aws=self.aws)
+        for key, kind in wanted:
+            # a rehearsal's types stand for those configured, which its AWS need not know
+            if self.sandbox is None and kind not in known:
+                raise HubdeployError(
+                    f"{place(self.path, text, key)}: EC2 has no instance type {kind} "
+                    f"in {config.region}",
+                    hint="choose another instance type, or another region",
+                )
         refuse(
             limits(config),
-            config.worker_types,
-            aws=self.aws,
+            {kind: known[kind] for kind in config.worker_types if kind in known},
             place=lambda key: place(self.path, text, key),
         )
-
-    def _refuse_unknown_types(self, text: str) -> None:
-        from hubdeploy.aws.types import sizes
-
-        config = self.configured
-        wanted = {
-            "leader.instance_type": [config.leader.instance_type],
-            "chef.instance_type": [config.chef.instance_type],
-            "chef.workstation_type": [config.chef.workstation_type],
-            "workers.instance_types": config.workers.instance_types,
-            "hub.profiles": config.profile_types,
-        }
-        known = sizes([kind for kinds in wanted.values() for kind in kinds], aws=self.aws)
-        for key, kinds in wanted.items():
-            for kind in kinds:
-                if kind not in known:
-                    raise HubdeployError(
-                        f"{place(self.path, text, key)}: EC2 has no instance type {kind} "
-                        f"in {config.region}",
-                        hint="choose another instance type, or another region",
-                    )
 
     def context(
         self,

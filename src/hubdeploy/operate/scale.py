@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from hubdeploy.aws.groups import is_general, preference, workers_groups
 from hubdeploy.aws.session import Aws
-from hubdeploy.aws.types import sizes
+from hubdeploy.aws.types import InstanceSize
 from hubdeploy.config.limits import (
     Limits,
     LiveChange,
@@ -44,12 +44,11 @@ def wanted(
 
 
 def refuse(
-    limits: Limits, types: Sequence[str], *, aws: Aws, place: Callable[[str], str] = str
+    limits: Limits, known: Mapping[str, InstanceSize], *, place: Callable[[str], str] = str
 ) -> None:
     """:class:`ConfigError` where machines of these types (preferred first) and the limits cannot
     go together; ``place`` makes of a key what the message begins with."""
-    memory = {kind: size.memory for kind, size in sizes(types, aws=aws).items()}
-    found = contradiction(limits, memory)
+    found = contradiction(limits, {kind: size.memory for kind, size in known.items()})
     if found is not None:
         raise ConfigError(f"{place(found.key)}: {found.why}", hint=found.hint)
 

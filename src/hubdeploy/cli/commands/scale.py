@@ -37,6 +37,7 @@ def scale(
     from dataclasses import asdict, replace
     from functools import partial
 
+    from hubdeploy.aws.types import sizes
     from hubdeploy.cli.deployment import open_deployment, place
     from hubdeploy.cli.output import console, emit
     from hubdeploy.config.edit import updated, write
@@ -60,8 +61,7 @@ def scale(
         filed = {name: int(said[name]) for name, value in given.items() if value is not None}
     operate.refuse(
         replace(limits(configured), max_nodes=after.max_nodes, min_nodes=after.min_nodes),
-        configured.worker_types,
-        aws=opened.aws,
+        sizes(configured.worker_types, aws=opened.aws),
         place=partial(place, config, text),
     )
     scaled = operate.scale(after, aws=opened.aws, names=opened.names, filed=filed)
